@@ -1,0 +1,93 @@
+"""What a rewrite is: a name, what has to be there before it, and a function that edits a copy of the model.
+
+A rewrite reports truthfully what it did: how many places it changed, and every place that it left as it was, with
+the reason. The habit is that of onnx-ir's passes and of onnxscript's rewrite rules (one idea a file, an explicit
+order, refusals with a reason).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class FrameContext:
+    """The number of frames that the exported file will see.
+
+    Args:
+        num_frames: the static T, in frames; None where T is dynamic.
+        frame_range: smallest and largest T, in frames, that a dynamic file declares; None where nothing is declared.
+    """
+
+    num_frames: int | None
+    frame_range: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What one rewrite did to a model.
+
+    Args:
+        name: of the rewrite.
+        count: places that were changed; 0 means that the model is as it was.
+        refusals: places that were left alone, each as ``"backbone.gcn.3.tcn: reason"``.
+    """
+
+    name: str
+    count: int
+    refusals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """One exact rewrite of PyTorch modules.
+
+    Args:
+        name: as written in a preset (``deploy: [name, ...]``).
+        requires: names of the rewrites that must have run before.
+        apply: edits the given model in place and says what it did.
+    """
+
+    name: str
+    requires: tuple[str, ...]
+    apply: Callable[[nn.Module, FrameContext], Applied]
+
+
+class Ledger:
+    """Counts changes and collects refusals while a rewrite walks through a model."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._count = 0
+        self._refusals: list[str] = []
+
+    def changed(self, places: int = 1) -> None:
+        self._count += places
+
+    def refuse(self, path: str, reason: str) -> None:
+        self._refusals.append(f"{path}: {reason}")
+
+    def applied(self) -> Applied:
+        return Applied(self._name, self._count, tuple(self._refusals))
+
+
+def replace_module(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Put `module` where `path` (dotted, as in ``named_modules``) points to; the path itself stays."""
+    parent, _, child = path.rpartition(".")
+    setattr(model.get_submodule(parent), child, module.train(model.training))
+
+
+def named_blocks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The blocks ``backbone.gcn.<i>`` of a recogniser with their paths; nothing where there are none."""
+    blocks = getattr(getattr(model, "backbone", None), "gcn", None)
+    if isinstance(blocks, nn.ModuleList | nn.Sequential):
+        yield from ((f"backbone.gcn.{index}", block) for index, block in enumerate(blocks))
+
+
+def float64(tensor: torch.Tensor) -> torch.Tensor:
+    """A detached float64 copy: every fold is computed in it and stored in the parameter's own dtype."""
+    return tensor.detach().to(torch.float64)
