@@ -1,0 +1,161 @@
+"""What a preset may say: frozen, validated objects. Reading the YAML is `preset_file.py`'s work.
+
+Unknown keys are errors, nothing is repaired, and every key has a default that is written here and nowhere else. The
+JSON schema for editors is generated from these classes (`scripts/presets.py --schema`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+OLDEST_OPSET = 11
+PositiveInt = Annotated[int, Field(ge=1, strict=True)]
+Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
+
+
+class ModelSource(_Section):
+    """Which network, and which weights."""
+
+    config: str
+    """MMAction2 config: a path relative to the preset, or `mmaction::skeleton/...`."""
+    checkpoint: str
+    """Checkpoint (.pth), relative to the preset."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
+    """SHA-256 that the checkpoint must have."""
+    trust_checkpoint: Annotated[bool, Field(strict=True)] = False
+    """Unpickle the checkpoint without restriction; recorded in the artefact."""
+    trust_config: Annotated[bool, Field(strict=True)] = False
+    """Run the config as Python code instead of reading it as data; recorded in the artefact."""
+
+
+class InputShape(_Section):
+    """The shape that is traced: [batch_size, num_person, num_frames, joints, channels]."""
+
+    batch_size: PositiveInt = 1
+    """Clips in a batch, N."""
+    num_person: PositiveInt | None = None
+    """People in a clip, M; by default what the config's test pipeline says."""
+    num_frames: PositiveInt = 100
+    """Frames in a clip, T."""
+
+
+class Axis(_Section):
+    """One axis of the input: fixed at the traced size, or free within a range."""
+
+    dynamic: Annotated[bool, Field(strict=True)] = False
+    """Whether the axis is free in the ONNX file."""
+    min: PositiveInt
+    """Smallest size that is declared and verified."""
+    max: PositiveInt
+    """Largest size that is declared and verified."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is greater than max {self.max}")
+        return self
+
+
+class BatchAxis(Axis):
+    """How many clips a batch may hold."""
+
+    min: PositiveInt = 1
+    max: PositiveInt = 8
+
+
+class FramesAxis(Axis):
+    """How many frames a clip may hold."""
+
+    min: PositiveInt = 50
+    max: PositiveInt = 200
+
+
+class Axes(_Section):
+    """The axes that may be free, by their names in the ONNX file."""
+
+    batch_size: BatchAxis = BatchAxis()
+    num_frames: FramesAxis = FramesAxis()
+
+
+class ExportOptions(_Section):
+    """How the ONNX file is written."""
+
+    opset: Annotated[int, Field(ge=OLDEST_OPSET, strict=True)] = 17
+    """Opset of the standard ONNX domain, 11 or later."""
+    exporter: Literal["torchscript", "dynamo"] = "torchscript"
+    """PyTorch's exporter: `torchscript` (opset 11 and up), or `dynamo` (opset 18 and up, slower)."""
+    deploy: Literal["all", "none"] | tuple[str, ...] = "all"
+    """Exact rewrites applied before export: all, none, or a list of their names."""
+    precision: Literal["fp32"] = "fp32"
+    """Arithmetic of the file."""
+
+
+class VerifyOptions(_Section):
+    """How the ONNX file is compared with the PyTorch model."""
+
+    enabled: Annotated[bool, Field(strict=True)] = True
+    """Whether to verify; an unverified file says so in its metadata."""
+    rtol: Tolerance = 1e-3
+    """Relative tolerance of the logits."""
+    atol: Tolerance = 1e-5
+    """Absolute tolerance of the logits."""
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+    """Seed of the generated inputs."""
+    data: str | None = None
+    """MMAction2 annotation pickle of real clips, relative to the preset."""
+    clips: PositiveInt = 32
+    """How many clips of `data` are compared, at most."""
+
+
+class BenchmarkOptions(_Section):
+    """How speed is measured."""
+
+    enabled: Annotated[bool, Field(strict=True)] = False
+    """Whether to measure after the conversion."""
+    rounds: PositiveInt = 5
+    """Processes per candidate, taking turns."""
+    iterations: PositiveInt = 30
+    """Timed runs per process."""
+    warmup: Annotated[int, Field(ge=0, strict=True)] = 5
+    """Runs per process before the timed ones."""
+
+
+class Preset(_Section):
+    """A whole conversion."""
+
+    description: str = ""
+    """One line for `invoke presets`."""
+    model: ModelSource
+    input: InputShape = InputShape()
+    axes: Axes = Axes()
+    export: ExportOptions = ExportOptions()
+    verify: VerifyOptions = VerifyOptions()
+    benchmark: BenchmarkOptions = BenchmarkOptions()
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
+    """Where verification and benchmark run: cpu, cuda or cuda:N."""
+    output: str
+    """The ONNX file, relative to the preset."""
+
+    @model_validator(mode="after")
+    def _traced_within_ranges(self) -> Self:
+        for name, size in (("batch_size", self.input.batch_size), ("num_frames", self.input.num_frames)):
+            axis: Axis = getattr(self.axes, name)
+            if axis.dynamic and not axis.min <= size <= axis.max:
+                raise ValueError(
+                    f"input.{name} is {size}, outside axes.{name} {axis.min} to {axis.max}; "
+                    f"set axes.{name}.min and axes.{name}.max"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _output_is_onnx(self) -> Self:
+        if Path(self.output).suffix != ".onnx":
+            raise ValueError(f"output is '{self.output}', expected a name that ends in .onnx")
+        return self
