@@ -1,0 +1,262 @@
+"""Decides how and where a command runs; the work is done by ``scripts/*.py``.
+
+A task's parameters become the options of its script, unchanged: ``num_frames=100`` is ``--num-frames 100``, a true
+one a bare ``--dynamic``, one that was not given is left out. The script's exit code is the task's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar, cast
+
+from invoke.context import Context
+from invoke.exceptions import Exit, ParseError
+from invoke.main import program
+from invoke.tasks import Task, task
+
+ROOT = Path(__file__).resolve().parent
+USAGE, ENVIRONMENT = 2, 3
+
+Text = str | None
+
+HELP = {
+    "preset": "name of a preset (see `invoke presets`) or path of a preset file",
+    "config": "MMEngine config (.py) of the model",
+    "checkpoint": "weights (.pth) of the model",
+    "output": "ONNX file to write",
+    "device": "cpu or cuda:0",
+    "opset": "ONNX operator set",
+    "batch_size": "clips per call (N)",
+    "num_frames": "frames per clip (T)",
+    "num_person": "people per clip (M)",
+    "dynamic": "batch_size and num_frames are dynamic axes",
+    "no_dynamic": "both axes are fixed",
+    "dynamic_frames": "num_frames is a dynamic axis",
+    "no_dynamic_frames": "num_frames is fixed",
+    "precision": "number format: fp32",
+    "verify": "compare with PyTorch before publishing (the default)",
+    "no_verify": "publish without comparing",
+    "rtol": "relative tolerance of the comparison",
+    "atol": "absolute tolerance of the comparison",
+    "benchmark": "measure PyTorch against the ONNX file afterwards",
+    "no_benchmark": "do not measure, whatever the preset says",
+    "trust_checkpoint": "let the checkpoint run code while it loads; recorded in the file",
+    "trust_config": "let a config of another project run its imports; recorded in the file",
+    "verbose": "each stage with its time, each shape, tracebacks",
+    "dry_run": "print the resolved preset and where each value came from, build nothing",
+    "set_": "override one preset value, KEY.PATH=VALUE (repeatable)",
+    "depfile": "write what the file was made from, for make",
+    "runner": "where to run: auto or local (this machine)",
+    "model": "ONNX file to look at",
+    "data": "annotation pickle with real clips",
+    "table": "build and measure the four variants that users ask for",
+    "json": "write the report to this file, or as JSON to stdout where there is no file to name",
+    "schema": "print the JSON schema of preset files, for editors",
+}
+
+
+class ScriptTask(Task[Any]):
+    """A task with the contract's three short options and no guessed ones."""
+
+    SHORT: ClassVar[dict[str, str]] = {"output": "o", "device": "d", "verbose": "v"}
+
+    def arg_opts(self, name: str, default: str, taken_names: set[str]) -> dict[str, Any]:
+        options = super().arg_opts(name, default, taken_names)
+        if name in self.SHORT:
+            options["names"].append(self.SHORT[name])
+        return options
+
+
+def script_task(body: Callable[..., None]) -> Task[Any]:
+    """Make a task of a function whose parameters are a script's options; each must be described in HELP."""
+    names = list(inspect.signature(body).parameters)[1:]
+    repeatable = ["set_"] if "set_" in names else []
+    described = {name: HELP[name] for name in names}
+    return cast(Task[Any], task(body, klass=ScriptTask, auto_shortflags=False, iterable=repeatable, help=described))
+
+
+def to_arguments(options: Mapping[str, Any]) -> list[str]:
+    """Translate task parameters into command-line arguments; None, False and empty lists are left out."""
+    arguments = []
+    for name, value in options.items():
+        flag = "--" + name.strip("_").replace("_", "-")
+        if value is True:
+            arguments.append(flag)
+        elif value not in (None, False):
+            for item in value if isinstance(value, list) else [value]:
+                arguments += [flag, str(item)]
+    return arguments
+
+
+def choose_runner(runner: str | None) -> None:
+    """Say where the command runs; None for tasks that know only this machine."""
+    if runner in ("podman", "docker"):
+        raise Exit(f"--runner {runner}: commands cannot run in a container yet; use --runner local", code=ENVIRONMENT)
+    if runner not in (None, "auto", "local"):
+        raise Exit(f"--runner {runner} is not one of auto, local, podman, docker", code=USAGE)
+    if runner == "auto":
+        print("runner: this machine", file=sys.stderr)
+
+
+def wait_for(command: Sequence[str]) -> int:
+    """Run a command to its end, also through Ctrl-C, and return its exit code; 128 + n where signal n killed it.
+
+    Invoke's own runner would put pipes between the command and the terminal, and would not let it clean up.
+    """
+    process: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        if process is None:
+            raise Exit(code=128 + number)
+        # On Ctrl-C a terminal has signalled the whole group already, the command included.
+        if number != signal.SIGINT or not sys.stdin.isatty():
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        process = subprocess.Popen(command)
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
+
+
+def run_script(name: str, options: Mapping[str, Any]) -> None:
+    """Run ``scripts/NAME`` with the interpreter that runs invoke; the task ends with the script's exit code."""
+    choose_runner(options.get("runner"))
+    given = {key: value for key, value in options.items() if key not in ("c", "runner")}
+    code = wait_for([sys.executable, str(ROOT / "scripts" / name), *to_arguments(given)])
+    if code:
+        raise Exit(code=code)
+
+
+def parse_strictly(parse: Callable[[], None]) -> Callable[[], None]:
+    """Make a mistyped task or option end with code 2: Invoke says 1, which here means an internal error."""
+
+    def parse_tasks() -> None:
+        try:
+            parse()
+        except ParseError as error:
+            problem = str(error).rstrip("!")
+            raise Exit(f"invoke: {problem}; see `invoke --list` and `invoke --help TASK`", code=USAGE) from error
+
+    return parse_tasks
+
+
+program.parse_tasks = parse_strictly(program.parse_tasks)  # type: ignore[method-assign]
+
+
+@script_task
+def convert(
+    c: Context,
+    preset: str = "custom",
+    config: Text = None,
+    checkpoint: Text = None,
+    output: Text = None,
+    device: Text = None,
+    opset: Text = None,
+    batch_size: Text = None,
+    num_frames: Text = None,
+    num_person: Text = None,
+    dynamic: bool = False,
+    no_dynamic: bool = False,
+    dynamic_frames: bool = False,
+    no_dynamic_frames: bool = False,
+    precision: Text = None,
+    verify: bool = False,
+    no_verify: bool = False,
+    rtol: Text = None,
+    atol: Text = None,
+    benchmark: bool = False,
+    no_benchmark: bool = False,
+    trust_checkpoint: bool = False,
+    trust_config: bool = False,
+    dry_run: bool = False,
+    set_: list[str] | None = None,
+    depfile: Text = None,
+    verbose: bool = False,
+    runner: str = "auto",
+) -> None:
+    """Turn a checkpoint into a verified ONNX file."""
+    run_script("convert.py", locals())
+
+
+@script_task
+def export(
+    c: Context,
+    preset: str = "custom",
+    config: Text = None,
+    checkpoint: Text = None,
+    output: Text = None,
+    device: Text = None,
+    opset: Text = None,
+    batch_size: Text = None,
+    num_frames: Text = None,
+    num_person: Text = None,
+    dynamic: bool = False,
+    no_dynamic: bool = False,
+    dynamic_frames: bool = False,
+    no_dynamic_frames: bool = False,
+    precision: Text = None,
+    trust_checkpoint: bool = False,
+    trust_config: bool = False,
+    dry_run: bool = False,
+    set_: list[str] | None = None,
+    depfile: Text = None,
+    verbose: bool = False,
+    runner: str = "auto",
+) -> None:
+    """Write the ONNX file without comparing it with PyTorch."""
+    run_script("export.py", locals())
+
+
+@script_task
+def verify(
+    c: Context,
+    model: Text = None,
+    preset: Text = None,
+    config: Text = None,
+    checkpoint: Text = None,
+    data: Text = None,
+    device: Text = None,
+    rtol: Text = None,
+    atol: Text = None,
+    verbose: bool = False,
+    runner: str = "auto",
+) -> None:
+    """Compare an ONNX file with the PyTorch model it was made from."""
+    run_script("verify.py", locals())
+
+
+@script_task
+def benchmark(
+    c: Context,
+    model: Text = None,
+    preset: Text = None,
+    table: bool = False,
+    json: Text = None,
+    device: Text = None,
+    verbose: bool = False,
+    runner: str = "auto",
+) -> None:
+    """Measure an ONNX file against PyTorch: latency, clips per second, memory."""
+    run_script("benchmark.py", locals())
+
+
+@script_task
+def presets(c: Context, schema: bool = False) -> None:
+    """List the presets, or print their JSON schema."""
+    run_script("presets.py", locals())
+
+
+@script_task
+def doctor(c: Context, json: bool = False) -> None:
+    """Say what is installed, what really works, what is wrong and what to do."""
+    run_script("doctor.py", locals())
