@@ -66,6 +66,7 @@ quote = '$(subst ','\'',$1)'
 
 $(STAMP): $(LOCK) requirements/openmmlab.lock
 	@PYTHON=$(call quote,$(PYTHON)) requirements/install.sh $(VARIANT)
+	$(eval built += .venv)
 
 .venv/.stamp-dev: requirements/dev.lock $(STAMP)
 	@requirements/install.sh dev
@@ -76,14 +77,14 @@ FILES := $(foreach p,$(PRESETS),$(file.$p))
 # Everything that can change an artefact; the doctor and its command cannot.
 CODE  := scripts/convert.py $(filter-out %/doctor.py %/probe.py,$(wildcard scripts/stgcn_onnx/*.py scripts/stgcn_onnx/*/*.py))
 
-value  = $(if $(filter $1,$(given)),$2 $(call quote,$($1)))
+option = $(if $(filter $1,$(given)),$2 $(call quote,$($1)))
 switch = $(if $(filter $1,$(given)),$(if $(filter 1,$($1)),--$2,--no-$2))
 # What decides over the artefact. RUNNER and VERBOSE do not, so they never cause a rebuild.
-options := $(strip $(call value,CONFIG,--config) $(call value,CHECKPOINT,--checkpoint) $(call value,DEVICE,--device) \
-  $(call value,OPSET,--opset) $(call value,BATCH_SIZE,--batch-size) $(call value,NUM_FRAMES,--num-frames) \
-  $(call switch,DYNAMIC,dynamic) $(call value,PRECISION,--precision) \
+options := $(strip $(call option,CONFIG,--config) $(call option,CHECKPOINT,--checkpoint) $(call option,DEVICE,--device) \
+  $(call option,OPSET,--opset) $(call option,BATCH_SIZE,--batch-size) $(call option,NUM_FRAMES,--num-frames) \
+  $(call switch,DYNAMIC,dynamic) $(call option,PRECISION,--precision) \
   $(call switch,VERIFY,verify) $(call switch,BENCHMARK,benchmark))
-manner  := $(strip $(call value,RUNNER,--runner) $(if $(filter 1,$(if $(filter VERBOSE,$(given)),$(VERBOSE))),--verbose))
+manner  := $(strip $(call option,RUNNER,--runner) $(if $(filter 1,$(if $(filter VERBOSE,$(given)),$(VERBOSE))),--verbose))
 
 # Beside each file, in checkpoints/.build: the options it was built with, and what it was made from.
 record  = checkpoints/.build/$(subst /,_,$(1:checkpoints/%=%)).options
@@ -128,7 +129,7 @@ $(PRESETS):
 all: $(PRESETS)
 
 setup: $(STAMP)
-	$(call up_to_date,.venv ($(VARIANT)))
+	$(call up_to_date,.venv)
 
 table: | $(SETUP)
 	$(INVOKE) benchmark --table
@@ -169,6 +170,7 @@ Turns an MMAction2 skeleton checkpoint into a verified ONNX file.
   make setup         .venv with the locked packages (done by every target that needs it)
   make doctor        what is installed, what works, what is wrong and what to do
   make test lint     the quick tests; the linters and the type checker
+  make help          this text (the default)
   make lock          newer versions into requirements/*.lock
   make clean         remove the files above; distclean: .venv and caches too
 
