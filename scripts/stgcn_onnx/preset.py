@@ -110,7 +110,7 @@ class VerifyOptions(_Section):
     """Seed of the generated inputs."""
     data: str | None = None
     """MMAction2 annotation pickle of real clips, relative to the preset."""
-    clips: PositiveInt = 32
+    clips: PositiveInt = 16
     """How many clips of `data` are compared, at most."""
 
 

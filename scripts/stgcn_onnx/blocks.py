@@ -1,0 +1,69 @@
+"""Which value of the graph is the output of which module: what lets a wrong result be traced to its place.
+
+The torchscript exporter names nodes after the modules (`/backbone/gcn.0/relu/Relu`), dynamo keeps the module path in
+a node's metadata. Both are read before the file is cleaned.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from onnx import ModelProto, NodeProto
+from torch import nn
+
+_DYNAMO_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def comparable_modules(original: nn.Module, exported: nn.Module) -> list[str]:
+    """Paths of the modules whose output is the same in the original and in the form that was exported.
+
+    Rewrites keep the blocks (`backbone.gcn.3`) but move work between the modules inside them, so only a module
+    with an untouched inside is compared below the level of blocks. Convolutions are left out: exporters fold the
+    normalisation that follows into them.
+    """
+    ours = dict(exported.named_modules())
+    paths = []
+    for path, module in original.named_modules():
+        is_block = path.count(".") == 2 and path.rpartition(".")[2].isdigit()
+        if not path or path not in ours or isinstance(module, nn.Conv1d | nn.Conv2d):
+            continue
+        if is_block or _same(module, ours[path]):
+            paths.append(path)
+    return paths
+
+
+def value_names(model: ModelProto, modules: Iterable[str]) -> dict[str, str]:
+    """For each module the name of the value it computes last, in the order of the graph.
+
+    A module whose nodes were all folded away is left out; of nested modules that end in the same value the
+    outermost is kept.
+    """
+    wanted = set(modules)
+    last: dict[str, tuple[int, str]] = {}
+    for position, node in enumerate(model.graph.node):
+        for scope in _scopes(node):
+            if scope in wanted and node.output:
+                last[scope] = (position, node.output[0])
+    outermost: dict[str, str] = {}
+    for scope, (_, name) in sorted(last.items(), key=lambda item: (item[1][0], item[0].count("."))):
+        if name not in outermost.values():
+            outermost[scope] = name
+    return outermost
+
+
+def _scopes(node: NodeProto) -> list[str]:
+    for prop in node.metadata_props:
+        if prop.key == _DYNAMO_SCOPES:
+            return [str(scope) for scope in ast.literal_eval(prop.value) if scope]
+    parts = node.name.strip("/").split("/")[:-1]
+    return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
+
+
+def _same(one: nn.Module, other: nn.Module) -> bool:
+    if type(one) is not type(other):
+        return False
+    mine, theirs = one.state_dict(), other.state_dict()
+    return mine.keys() == theirs.keys() and all(
+        mine[key].shape == theirs[key].shape and bool((mine[key] == theirs[key]).all()) for key in mine
+    )

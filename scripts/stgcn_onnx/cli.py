@@ -1,0 +1,142 @@
+"""What all commands share: options become overrides of a preset, failures become exit codes and one last line."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from stgcn_onnx.console import Log
+from stgcn_onnx.errors import INTERRUPTED, ConverterError
+from stgcn_onnx.preset_file import Override, parse_set
+
+_UNRECOGNISED = re.compile(r"unrecognized arguments: (\S+)")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose last line on stderr is the mistake, with the closest option."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description=description, allow_abbrev=False, formatter_class=argparse.RawTextHelpFormatter)
+
+    def error(self, message: str) -> NoReturn:
+        found = _UNRECOGNISED.match(message)
+        hint = f"see {self.prog} --help"
+        if found:
+            known = [option for action in self._actions for option in action.option_strings]
+            closest = difflib.get_close_matches(found.group(1).split("=")[0], known, n=1)
+            message = f"{found.group(1)} is not an option"
+            hint = f"did you mean {closest[0]}?" if closest else hint
+        Log().error(message, hint)
+        raise SystemExit(2)
+
+
+def run(command: Callable[[argparse.Namespace, Log], int], parser: Parser, argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code (README, *Exit codes*).
+
+    A traceback is shown for internal errors, and for every failure with `--verbose`.
+    """
+    arguments = parser.parse_args(argv)
+    log = Log(verbose=getattr(arguments, "verbose", False))
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return command(arguments, log)
+    except ConverterError as error:
+        if log.verbose:
+            log.traceback()
+        log.error(error.message, error.hint)
+        return error.code
+    except KeyboardInterrupt:
+        log.error("interrupted, nothing was written", "run the command again")
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except Exception as error:
+        log.traceback()
+        log.error(f"internal error: {type(error).__name__}: {error}", "please report it with the lines above")
+        return 1
+
+
+def add_preset_options(parser: Parser, *, default: str = "custom") -> None:
+    """The options that choose a preset and override its values."""
+    add = parser.add_argument
+    add("--preset", default=default, metavar="NAME|FILE", help=f"preset by name or path (default: {default})")
+    add("--config", metavar="FILE", help="MMAction2 config (.py or mmaction::skeleton/...)")
+    add("--checkpoint", metavar="FILE", help="checkpoint (.pth)")
+    add("-o", "--output", metavar="FILE", help="the ONNX file to write")
+    add("-d", "--device", metavar="cpu|cuda:0", help="where to verify and measure")
+    add("--opset", metavar="N", type=int, help="opset of the standard ONNX domain")
+    add("--exporter", metavar="NAME", help="torchscript or dynamo")
+    add("--batch-size", metavar="N", type=int, help="clips in a batch")
+    add("--num-frames", metavar="N", type=int, help="frames in a clip")
+    add("--num-person", metavar="N", type=int, help="people in a clip")
+    add_switch(parser, "dynamic", "leave the batch size free; --no-dynamic fixes every axis")
+    add_switch(parser, "dynamic-frames", "leave the number of frames free")
+    add("--precision", metavar="fp32", help="arithmetic of the file")
+    add_switch(parser, "verify", "compare with PyTorch before the file appears")
+    add("--rtol", metavar="X", type=float, help="relative tolerance of the logits")
+    add("--atol", metavar="X", type=float, help="absolute tolerance of the logits")
+    add("--data", metavar="FILE", help="annotation pickle: compare on real clips as well")
+    add_switch(parser, "benchmark", "measure against PyTorch eager")
+    add("--trust-checkpoint", action="store_true", default=None, help="unpickle the checkpoint without restriction")
+    add("--trust-config", action="store_true", default=None, help="run the config as Python code")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="any preset value, e.g. export.opset=13")
+    add("-v", "--verbose", action="store_true", help="show each stage, every shape, tracebacks")
+
+
+def add_switch(parser: Parser, name: str, text: str) -> None:
+    """`--name` and `--no-name`; None when neither is given."""
+    parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=None, help=text)
+
+
+def preset_overrides(arguments: argparse.Namespace) -> list[Override]:
+    """The values that the options of `add_preset_options` override: `--set` first, then the named options."""
+    overrides = [parse_set(text) for text in arguments.set]
+    named: list[tuple[str, str, object]] = [
+        ("model.config", "--config", arguments.config),
+        ("model.checkpoint", "--checkpoint", arguments.checkpoint),
+        ("output", "--output", arguments.output),
+        ("device", "--device", arguments.device),
+        ("export.opset", "--opset", arguments.opset),
+        ("export.exporter", "--exporter", arguments.exporter),
+        ("input.batch_size", "--batch-size", arguments.batch_size),
+        ("input.num_frames", "--num-frames", arguments.num_frames),
+        ("input.num_person", "--num-person", arguments.num_person),
+        ("axes.batch_size.dynamic", "--[no-]dynamic", arguments.dynamic),
+        ("axes.num_frames.dynamic", "--[no-]dynamic-frames", _dynamic_frames(arguments)),
+        ("export.precision", "--precision", arguments.precision),
+        ("verify.enabled", "--[no-]verify", arguments.verify),
+        ("verify.rtol", "--rtol", arguments.rtol),
+        ("verify.atol", "--atol", arguments.atol),
+        ("verify.data", "--data", arguments.data),
+        ("benchmark.enabled", "--[no-]benchmark", arguments.benchmark),
+        ("model.trust_checkpoint", "--trust-checkpoint", arguments.trust_checkpoint),
+        ("model.trust_config", "--trust-config", arguments.trust_config),
+    ]
+    if arguments.checkpoint is not None:
+        # The digest in a preset belongs to the preset's own checkpoint.
+        overrides.insert(0, Override("model.sha256", None, "--checkpoint"))
+    overrides += [Override(key, value, option) for key, option, value in named if value is not None]
+    return overrides
+
+
+def _dynamic_frames(arguments: argparse.Namespace) -> bool | None:
+    if arguments.dynamic is False and arguments.dynamic_frames is None:
+        return False
+    chosen: bool | None = arguments.dynamic_frames
+    return chosen
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def shown(path: Path) -> str:
+    """A path as a person reads it: relative where it is below the current folder."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

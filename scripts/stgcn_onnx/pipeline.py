@@ -1,0 +1,198 @@
+"""`convert()`: the only file that knows the order of the steps.
+
+preset -> model -> deploy -> export -> seal -> verify -> benchmark -> publish
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from torch import nn
+
+from stgcn_onnx import deploy
+from stgcn_onnx.artefact import check_axes, read_metadata, seal
+from stgcn_onnx.benchmark import measure_conversion
+from stgcn_onnx.blocks import comparable_modules, value_names
+from stgcn_onnx.clips import real_cases
+from stgcn_onnx.compare import Comparison, Tolerance
+from stgcn_onnx.console import Log
+from stgcn_onnx.errors import VerificationError
+from stgcn_onnx.export import FreeAxes, check_opset, export
+from stgcn_onnx.metadata import describe
+from stgcn_onnx.model import LoadedModel, load_model
+from stgcn_onnx.preset import Preset
+from stgcn_onnx.preset_file import ResolvedPreset
+from stgcn_onnx.publish import publish, sidecar, staging
+from stgcn_onnx.reference import Reference
+from stgcn_onnx.report import report_json, row_text, write_reproducer
+from stgcn_onnx.runtime import require_device
+from stgcn_onnx.verify import VerifyReport, verify
+from stgcn_onnx.verify_cases import Case, generated_cases
+
+_EINSUM_OPSET = 12
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion left: the artefact, its size, its verdict, and the files it was made from."""
+
+    output: Path
+    size_bytes: int
+    report: VerifyReport | None
+    sources: tuple[Path, ...]
+
+
+def convert(resolved: ResolvedPreset, log: Log) -> Conversion:
+    """Build the artefact of a preset; it appears complete and verified, or not at all.
+
+    Raises:
+        ConverterError: the class says what failed, see `errors.py`.
+    """
+    preset = resolved.preset
+    output = Path(preset.output)
+    require_device(preset.device)
+    check_opset(preset.export.opset, preset.export.exporter)
+    with staging(output) as stage:
+        with log.stage("loading"):
+            model = load_model(preset.model, preset.input)
+        log.line("model", f"{model.config.path.name} with {model.checkpoint.path.name}, {model.shape} [N, M, T, V, C]")
+        with log.stage("exporting"):
+            content = build(model, resolved, log)
+        log.line("export", f"opset {preset.export.opset}, {preset.export.exporter}, {len(content) / 1e6:.2f} MB")
+        (stage / output.name).write_bytes(content)
+        names, report = [output.name], None
+        if preset.verify.enabled:
+            report = check(content, model, preset, log)
+            text = report_json(report, content, output.name, _versions(content))
+            _require_pass(report, text, output)
+            names.append(_write(stage / sidecar(output, "verify.json").name, text))
+        else:
+            log.line("verify", "skipped, as asked: nothing is known of this file's results", style="yellow")
+        if preset.benchmark.enabled:
+            with log.stage("measuring"):
+                text = measure_conversion(stage / output.name, resolved, log)
+            names.append(_write(stage / sidecar(output, "benchmark.json").name, text))
+        publish(stage, output, names, obsolete=_obsolete(output, names))
+    sources = (*resolved.files, *(file.path for file in model.config.files), model.checkpoint.path)
+    return Conversion(output, len(content), report, sources)
+
+
+def build(model: LoadedModel, resolved: ResolvedPreset, log: Log) -> bytes:
+    """Deploy, export and seal: the bytes of the ONNX file, not yet verified.
+
+    Raises:
+        UsageError: an unknown rewrite or an opset out of range.
+        ExportError: the exporter fails or its file breaks the contract.
+        VerificationError: a free axis came out fixed.
+    """
+    preset = resolved.preset
+    free = free_axes(preset)
+    module, applied = _deployed(model, preset, log)
+    proto = export(module, model.shape, free, opset=preset.export.opset, exporter=preset.export.exporter)
+    check_axes(proto, model.shape, free)
+    blocks = value_names(proto, comparable_modules(model.recogniser, module))
+    log.detail("graph", f"{len(proto.graph.node)} nodes")
+    return seal(proto, describe(model, preset, preset_name=resolved.name, applied=applied, blocks=blocks))
+
+
+def check(content: bytes, model: LoadedModel, preset: Preset, log: Log) -> VerifyReport:
+    """Verify an ONNX file of ours against the model it was made from.
+
+    Raises:
+        VerificationError: nothing to compare, or a declared shape that does not run.
+        UsageError: the real clips cannot be read.
+    """
+    blocks = read_metadata(onnx.load_from_string(content)).get("blocks", {})
+    reference = Reference(model.recogniser, preset.device)
+    tolerance = Tolerance(preset.verify.rtol, preset.verify.atol)
+
+    def show(row: Comparison) -> None:
+        log.progress(f"verifying {list(row.shape)} …")
+        log.detail("verify", row_text(row))
+
+    with log.stage("verifying"):
+        cases = itertools.chain(
+            generated_cases(model.shape, free_axes(preset), preset.verify.seed), _given_clips(model, preset)
+        )
+        report = verify(content, reference, cases, tolerance, device=preset.device, blocks=blocks, on_row=show)
+    shapes = len({row.shape for row in report.rows})
+    worst = max(row.max_abs for row in report.rows)
+    rounding = max(row.rounding_abs for row in report.rows)
+    log.line(
+        "verify",
+        f"{sum(row.passed for row in report.rows)} of {len(report.rows)} comparisons over {shapes} shape(s) agree with "
+        f"PyTorch; max abs difference {worst:.1e} (PyTorch's own rounding: {rounding:.1e})",
+        style="green" if report.passed else "red",
+    )
+    return report
+
+
+def free_axes(preset: Preset) -> FreeAxes:
+    """The ranges of the preset's dynamic axes."""
+    batch, frames = preset.axes.batch_size, preset.axes.num_frames
+    return FreeAxes(
+        (batch.min, batch.max) if batch.dynamic else None, (frames.min, frames.max) if frames.dynamic else None
+    )
+
+
+def _deployed(model: LoadedModel, preset: Preset, log: Log) -> tuple[nn.Module, tuple[deploy.Applied, ...]]:
+    chosen = deploy.resolve(preset.export.deploy)
+    if preset.export.opset < _EINSUM_OPSET and not chosen:
+        chosen = deploy.REQUIRED_BELOW_OPSET_12
+        log.line("deploy", f"{', '.join(chosen)}: opset {preset.export.opset} has no Einsum")
+    free = free_axes(preset)
+    module, applied = deploy.deploy(
+        model.recogniser,
+        chosen,
+        num_frames=None if free.frames else model.shape.frames,
+        frame_range=free.frames,
+    )
+    for item in applied:
+        log.detail("deploy", f"{item.name}: {item.count}")
+        for refusal in item.refusals:
+            log.line("deploy", f"{item.name}: left as it is: {refusal}", style="yellow")
+    return module, applied
+
+
+def _given_clips(model: LoadedModel, preset: Preset) -> Iterator[Case]:
+    if preset.verify.data is not None:
+        yield from real_cases(Path(preset.verify.data), model.config, model.shape, limit=preset.verify.clips)
+
+
+def _require_pass(report: VerifyReport, text: str, output: Path) -> None:
+    """Keep the report and a reproducer of a failure beside the output, under names of their own."""
+    failure = report.failure
+    if failure is None:
+        return
+    failed_report, reproducer = sidecar(output, "verify.failed.json"), sidecar(output, "verify.failed.npz")
+    failed_report.write_text(text, encoding="utf-8")
+    write_reproducer(reproducer, failure)
+    row = next(row for row in report.rows if not row.passed)
+    where = failure.divergence
+    raise VerificationError(
+        f"output {output}: {failure.case.label} {list(failure.case.clip.shape)}: logits differ from PyTorch by "
+        f"{row.max_abs:.1e}, allowed atol {report.tolerance.atol:g} + rtol {report.tolerance.rtol:g} "
+        f"(atol {row.needed_atol:.1e} would pass); first module that diverges: "
+        f"{where.module if where else 'none that can be compared'}; no file was written",
+        hint=f"see {failed_report} and {reproducer}",
+    )
+
+
+def _obsolete(output: Path, names: list[str]) -> list[Path]:
+    """Sidecars of an earlier build that speak of other bytes, and the remains of an earlier failure."""
+    kinds = ("verify.json", "benchmark.json", "verify.failed.json", "verify.failed.npz")
+    return [path for path in (sidecar(output, kind) for kind in kinds) if path.name not in names]
+
+
+def _versions(content: bytes) -> dict[str, str]:
+    versions: dict[str, str] = read_metadata(onnx.load_from_string(content))["versions"]
+    return versions
+
+
+def _write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return path.name

@@ -1,0 +1,151 @@
+"""Verification: the ONNX file against the original PyTorch model, logits against logits.
+
+MMAction2's own export script prints a line when the difference is small and nothing when it is not, and exits 0 both
+times. Here a difference is an error with a code of its own, a row for each shape, the first module that diverges and
+a reproducer. Comparing nothing is an error too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, helper
+
+from stgcn_onnx.compare import Comparison, Tolerance, compare
+from stgcn_onnx.errors import VerificationError
+from stgcn_onnx.reference import Reference
+from stgcn_onnx.runtime import FloatArray, Session
+from stgcn_onnx.verify_cases import Case
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first module whose output differs, in the order of computation."""
+
+    module: str
+    value: str
+    max_abs: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case that did not pass, with all that is needed to look into it."""
+
+    case: Case
+    found: FloatArray
+    expected: FloatArray
+    divergence: Divergence | None
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """All rows, and the first failure."""
+
+    tolerance: Tolerance
+    rows: tuple[Comparison, ...]
+    failure: Failure | None
+
+    @property
+    def passed(self) -> bool:
+        return self.failure is None
+
+
+def verify(
+    content: bytes,
+    reference: Reference,
+    cases: Iterable[Case],
+    tolerance: Tolerance,
+    *,
+    device: str = "cpu",
+    blocks: Mapping[str, str] | None = None,
+    on_row: Callable[[Comparison], None] | None = None,
+) -> VerifyReport:
+    """Run every case through the file and through the reference.
+
+    Args:
+        content: the ONNX file's bytes.
+        blocks: value names in the graph by module path, for finding the first module that diverges.
+        on_row: called after each comparison.
+
+    Raises:
+        VerificationError: when there was nothing to compare, or onnxruntime cannot run a case.
+    """
+    session = Session(content, device, spinning=False)
+    rows: list[Comparison] = []
+    failure: Failure | None = None
+    for case in cases:
+        found = _run(session, case)
+        expected = reference.logits(case.clip)
+        row = compare(
+            case.label,
+            case.clip.shape,
+            case.people,
+            candidate=found,
+            reference=expected,
+            exact=reference.exact_logits(case.clip),
+            tolerance=tolerance,
+        )
+        rows.append(row)
+        if on_row is not None:
+            on_row(row)
+        if not row.passed and failure is None:
+            divergence = first_divergence(content, reference, case, blocks or {}, tolerance, device=device)
+            failure = Failure(case, found, expected, divergence)
+    if not rows:
+        raise VerificationError("nothing was compared", hint="give at least one shape or clip")
+    return VerifyReport(tolerance, tuple(rows), failure)
+
+
+def first_divergence(
+    content: bytes,
+    reference: Reference,
+    case: Case,
+    blocks: Mapping[str, str],
+    tolerance: Tolerance,
+    *,
+    device: str = "cpu",
+) -> Divergence | None:
+    """Compare inside the graph, module by module; None when every module that can be compared agrees.
+
+    Values of another shape than the module's output are passed over: rewrites leave absent people out.
+    """
+    model = onnx.load_from_string(content)
+    known = {name for node in model.graph.node for name in node.output}
+    wanted = {path: name for path, name in blocks.items() if name in known}
+    session = Session(_with_outputs(model, wanted.values()), device, spinning=False)
+    found = session.run_all(case.clip)
+    expected = reference.module_outputs(case.clip, list(wanted))
+    for path, value in expected.items():
+        candidate = found[wanted[path]]
+        if candidate.shape == value.shape and not _close(candidate, value, tolerance):
+            return Divergence(path, wanted[path], float(np.abs(candidate - value).max()))
+    return None
+
+
+def _close(candidate: FloatArray, value: FloatArray, tolerance: Tolerance) -> bool:
+    """Hidden values are held to the tolerance relative to their largest, since most of them pass near zero."""
+    scale = float(np.abs(np.nan_to_num(value)).max(initial=0.0))
+    return Tolerance(tolerance.rtol, tolerance.atol + tolerance.rtol * scale).allows(candidate, value)
+
+
+def _with_outputs(model: ModelProto, names: Iterable[str]) -> bytes:
+    present = {output.name for output in model.graph.output}
+    for name in dict.fromkeys(names):
+        if name not in present:
+            model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _run(session: Session, case: Case) -> FloatArray:
+    try:
+        return session.run(case.clip)
+    except Exception as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise VerificationError(
+            f"onnxruntime cannot run {case.label} {list(case.clip.shape)}: {first_line}",
+            hint="an axis that was declared free is not; try the other exporter, or make it static",
+        ) from error
