@@ -9,11 +9,12 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from stgcn_onnx.errors import UsageError
+from stgcn_onnx.numpy_pickle import ADMITTED
 
 Annotation = dict[str, Any]
 _REQUIRED = ("frame_dir", "label", "total_frames", "keypoint")
@@ -23,18 +24,11 @@ _KEYPOINT_AXES = 4
 class _PlainUnpickler(pickle.Unpickler):
     """Resolves the names that NumPy arrays pickle as, and no other."""
 
-    _ADMITTED: ClassVar[Mapping[tuple[str, str], Callable[..., Any]]] = {
-        **{(f"numpy.{core}.multiarray", "_reconstruct"): np._core.multiarray._reconstruct for core in ("core", "_core")},
-        **{(f"numpy.{core}.multiarray", "scalar"): np._core.multiarray.scalar for core in ("core", "_core")},
-        **{(f"numpy.{core}.numeric", "_frombuffer"): np._core.numeric._frombuffer for core in ("core", "_core")},
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
-        if (module, name) not in self._ADMITTED:
-            raise pickle.UnpicklingError(f"it wants {module}.{name}")
-        return self._ADMITTED[module, name]
+        full_name = f"{module}.{name}"
+        if full_name not in ADMITTED:
+            raise pickle.UnpicklingError(f"it wants {full_name}")
+        return ADMITTED[full_name]
 
 
 def read_annotations(path: Path, *, split: str | None = None) -> list[Annotation]:
@@ -91,7 +85,9 @@ def _select(content: object, split: str | None, path: Path) -> list[Annotation]:
 def _check(annotation: object, index: int, path: Path) -> None:
     where = f"clips {path}: clip {index}"
     if not isinstance(annotation, Mapping):
-        raise UsageError(f"{where}: expected a dict, found {type(annotation).__name__}", hint="see `frame_dir` and others")
+        raise UsageError(
+            f"{where}: expected a dict, found {type(annotation).__name__}", hint="see `frame_dir` and others"
+        )
     missing = [key for key in _REQUIRED if key not in annotation]
     if missing:
         raise UsageError(f"{where}: {', '.join(missing)} is missing", hint="see MMAction2's PoseDataset")

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stgcn_onnx.errors import CheckpointError
+from stgcn_onnx.numpy_pickle import ADMITTED, DTYPE_CLASSES
 
 _WRAPPERS = ("module.", "_orig_mod.", "ema_model.", "model_ema.", "model.")
 _LISTED_KEYS = 20
@@ -45,11 +45,8 @@ def _inert_getattr(*_args: object) -> type[_Inert]:
 _ADMITTED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (_Inert, "mmengine.logging.history_buffer.HistoryBuffer"),
     (_inert_getattr, "builtins.getattr"),
-    (np.ndarray, "numpy.ndarray"),
-    (np.dtype, "numpy.dtype"),
-    *[(np._core.multiarray._reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")],
-    *[(np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")],
-    *sorted({type(np.dtype(code)) for code in np.typecodes["AllInteger"] + "?efd"}, key=lambda kind: kind.__name__),
+    *[(function, name) for name, function in ADMITTED.items()],
+    *DTYPE_CLASSES,
 ]
 
 
@@ -144,9 +141,9 @@ def _unpickle(path: Path, *, trust: bool) -> object:
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    first_line = (str(error).splitlines() or [type(error).__name__])[0]
+    first_sentence = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
     return CheckpointError(
-        f"checkpoint {path} ({path.stat().st_size} bytes) is truncated or not a PyTorch file: {first_line}",
+        f"checkpoint {path} ({path.stat().st_size} bytes) is truncated or not a PyTorch file: {first_sentence}",
         hint="copy or download it again and compare its sha256",
     )
 
@@ -154,14 +151,16 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
 def _refused_name(reason: str) -> str | None:
     for mark in ("GLOBAL ", "global: ", "class "):
         if mark in reason:
-            return "it wants " + reason.split(mark, 1)[1].split()[0].strip("`'\",.")
+            return "it wants " + reason.split(mark, 1)[1].split(maxsplit=1)[0].strip("`'\",.")
     return None
 
 
 def _weights_of(content: object, path: Path) -> dict[str, Tensor]:
     found: object = content
     if isinstance(content, Mapping):
-        found = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), Mapping)), content)
+        found = next(
+            (content[key] for key in ("state_dict", "model") if isinstance(content.get(key), Mapping)), content
+        )
     if not isinstance(found, Mapping) or not found or not all(isinstance(key, str) for key in found):
         raise CheckpointError(
             f"checkpoint {path}: expected a state dict, found {type(found).__name__}",

@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description: str) -> None:
         super().__init__(description=description, allow_abbrev=False, formatter_class=argparse.RawTextHelpFormatter)
 
-    def error(self, message: str) -> NoReturn:
+    def failure(self, message: str) -> NoReturn:
         found = _UNRECOGNISED.match(message)
         hint = f"see {self.prog} --help"
         if found:
@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
             closest = difflib.get_close_matches(found.group(1).split("=")[0], known, n=1)
             message = f"{found.group(1)} is not an option"
             hint = f"did you mean {closest[0]}?" if closest else hint
-        Log().error(message, hint)
+        Log().failure(message, hint)
         raise SystemExit(2)
 
 
@@ -49,17 +49,17 @@ def run(command: Callable[[argparse.Namespace, Log], int], parser: Parser, argv:
     except ConverterError as error:
         if log.verbose:
             log.traceback()
-        log.error(error.message, error.hint)
+        log.failure(error.message, error.hint)
         return error.code
     except KeyboardInterrupt:
-        log.error("interrupted, nothing was written", "run the command again")
+        log.failure("interrupted, nothing was written", "run the command again")
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 1
     except Exception as error:
         log.traceback()
-        log.error(f"internal error: {type(error).__name__}: {error}", "please report it with the lines above")
+        log.failure(f"internal error: {type(error).__name__}: {error}", "please report it with the lines above")
         return 1
 
 

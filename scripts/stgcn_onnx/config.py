@@ -88,7 +88,7 @@ def load_config(path: Path, *, trust: bool = False) -> RecogniserConfig:
     """
     files = tuple(ConfigFile(item, _sha256(item)) for item in _chain(path, trust=trust))
     load_mmaction()
-    from mmengine.config import Config  # noqa: PLC0415 - takes seconds to import
+    from mmengine.config import Config
 
     try:
         values = Config.fromfile(str(path), import_custom_modules=trust, format_python_code=False).to_dict()

@@ -45,7 +45,7 @@ class Log:
         if self.verbose:
             self.line(label, text, style="dim")
 
-    def error(self, message: str, hint: str) -> None:
+    def failure(self, message: str, hint: str) -> None:
         """The last line of a failed command."""
         self._console.print(f"error: {message}; {hint}", style="red", markup=False)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import onnx
 import torch
-from onnx import ModelProto, helper, version_converter
+from onnx import ModelProto, version_converter
 from torch import nn
 
 from stgcn_onnx.errors import ExportError, UsageError
@@ -106,7 +106,9 @@ def _export_torchscript(module: nn.Module, example: torch.Tensor, free: FreeAxes
         },
     )
     model = onnx.load_from_string(buffer.getvalue())
-    return model if traced_opset == opset else version_converter.convert_version(model, opset)
+    if traced_opset < opset:
+        model = version_converter.convert_version(model, opset)
+    return model
 
 
 def _export_dynamo(module: nn.Module, example: torch.Tensor, free: FreeAxes, opset: int) -> ModelProto:
@@ -126,7 +128,8 @@ def _export_dynamo(module: nn.Module, example: torch.Tensor, free: FreeAxes, ops
         external_data=False,
         verbose=False,
     )
-    return program.model_proto
+    model: ModelProto = program.model_proto
+    return model
 
 
 @contextlib.contextmanager

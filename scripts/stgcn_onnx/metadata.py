@@ -12,26 +12,12 @@ from typing import Any
 
 from stgcn_onnx.deploy import Applied
 from stgcn_onnx.export import INPUT_NAME, OUTPUT_NAME
+from stgcn_onnx.joints import JOINTS
 from stgcn_onnx.model import LoadedModel, graph_layout, test_pipeline
 from stgcn_onnx.preset import Preset
 
 FORMAT_VERSION = 1
 _PACKAGES = ("torch", "onnx", "mmaction2", "mmengine", "mmcv-lite", "numpy")
-_JOINTS = {
-    "coco": (
-        "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist "
-        "right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
-    ).split(),
-    "openpose": (
-        "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist right_hip right_knee "
-        "right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear"
-    ).split(),
-    "nturgb+d": (
-        "spine_base spine_mid neck head left_shoulder left_elbow left_wrist left_hand right_shoulder right_elbow "
-        "right_wrist right_hand left_hip left_knee left_ankle left_foot right_hip right_knee right_ankle right_foot "
-        "spine_shoulder left_hand_tip left_thumb right_hand_tip right_thumb"
-    ).split(),
-}
 
 
 def describe(
@@ -106,7 +92,7 @@ def _input(model: LoadedModel) -> dict[str, Any]:
         "traced_shape": list(model.shape.sizes()),
         "dtype": "float32",
         "layout": layout or "custom",
-        "joints": _JOINTS.get(layout or "", []),
+        "joints": list(JOINTS.get(layout or "", ())),
         "channels": ["x", "y", "score or z"][: model.shape.channels],
         "absent_person": "all zeros in every frame, after normalisation",
         "pipeline": _plain(test_pipeline(model.config)),

@@ -130,7 +130,8 @@ def _base_path(base: object, origin: Path, line: int) -> Path:
         if candidate.is_file():
             return candidate
     names = [path.stem for path in PRESETS_FOLDER.glob("*.yaml")]
-    raise UsageError(f"{shown_path(origin)}:{line}: extends '{base}', which does not exist", hint=suggest(base, names, ""))
+    where = f"{shown_path(origin)}:{line}"
+    raise UsageError(f"{where}: extends '{base}', which does not exist", hint=suggest(base, names, ""))
 
 
 def _read(path: Path) -> dict[str, tuple[object, int]]:
@@ -168,7 +169,8 @@ def _flatten(node: yaml.MappingNode, prefix: str, path: Path) -> Iterator[tuple[
             try:
                 yield key, loader.construct_object(value_node, deep=True), line
             except yaml.YAMLError as error:
-                raise UsageError(f"{shown_path(path)}:{line}: {key}: not plain YAML", hint="write a plain value") from error
+                where = f"{shown_path(path)}:{line}"
+                raise UsageError(f"{where}: {key}: not plain YAML", hint="write a plain value") from error
 
 
 def _merge(values: dict[str, _Value], entries: Mapping[str, tuple[object, int]], file: Path) -> None:
