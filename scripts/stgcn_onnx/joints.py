@@ -1,4 +1,4 @@
-"""Names of the joints, in the order in which MMAction2's graph layouts number them (`mmaction/models/utils/graph.py`)."""
+"""Names of the joints in the order of MMAction2's graph layouts (`mmaction/models/utils/graph.py`)."""
 
 from __future__ import annotations
 
