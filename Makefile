@@ -182,7 +182,7 @@ Variables, for example make realtime OPSET=13 DEVICE=cuda:0:
   OPSET              ONNX operator set
   BATCH_SIZE         clips per call
   NUM_FRAMES         frames per clip
-  DYNAMIC            1: batch and frames dynamic, 0: static
+  DYNAMIC            1: the batch size is free, 0: every axis is fixed
   PRECISION          fp32
   VERIFY             0: publish without comparing with PyTorch
   BENCHMARK          1: measure as well

@@ -32,13 +32,14 @@ HELP = {
     "output": "ONNX file to write",
     "device": "cpu or cuda:0",
     "opset": "ONNX operator set",
+    "exporter": "torchscript or dynamo",
     "batch_size": "clips per call (N)",
     "num_frames": "frames per clip (T)",
     "num_person": "people per clip (M)",
-    "dynamic": "batch_size and num_frames are dynamic axes",
-    "no_dynamic": "both axes are fixed",
-    "dynamic_frames": "num_frames is a dynamic axis",
-    "no_dynamic_frames": "num_frames is fixed",
+    "dynamic": "leave the batch size free",
+    "no_dynamic": "fix every axis",
+    "dynamic_frames": "leave the number of frames free",
+    "no_dynamic_frames": "fix the number of frames",
     "precision": "number format: fp32",
     "verify": "compare with PyTorch before publishing (the default)",
     "no_verify": "publish without comparing",
@@ -46,17 +47,18 @@ HELP = {
     "atol": "absolute tolerance of the comparison",
     "benchmark": "measure PyTorch against the ONNX file afterwards",
     "no_benchmark": "do not measure, whatever the preset says",
-    "trust_checkpoint": "let the checkpoint run code while it loads; recorded in the file",
-    "trust_config": "let a config of another project run its imports; recorded in the file",
+    "trust_checkpoint": "unpickle the checkpoint without restriction; recorded in the file",
+    "trust_config": "run the config as Python code; recorded in the file",
     "verbose": "each stage with its time, each shape, tracebacks",
     "dry_run": "print the resolved preset and where each value came from, build nothing",
     "set_": "override one preset value, KEY.PATH=VALUE (repeatable)",
     "depfile": "write what the file was made from, for make",
     "runner": "where to run: auto or local (this machine)",
     "model": "ONNX file to look at",
-    "data": "annotation pickle with real clips",
+    "data": "annotation pickle: compare on real clips as well",
     "table": "build and measure the four variants that users ask for",
     "json": "write the report to this file, or as JSON to stdout where there is no file to name",
+    "keys": "explain every key of a preset",
     "schema": "print the JSON schema of preset files, for editors",
 }
 
@@ -162,6 +164,7 @@ def convert(
     output: Text = None,
     device: Text = None,
     opset: Text = None,
+    exporter: Text = None,
     batch_size: Text = None,
     num_frames: Text = None,
     num_person: Text = None,
@@ -174,6 +177,7 @@ def convert(
     no_verify: bool = False,
     rtol: Text = None,
     atol: Text = None,
+    data: Text = None,
     benchmark: bool = False,
     no_benchmark: bool = False,
     trust_checkpoint: bool = False,
@@ -197,6 +201,7 @@ def export(
     output: Text = None,
     device: Text = None,
     opset: Text = None,
+    exporter: Text = None,
     batch_size: Text = None,
     num_frames: Text = None,
     num_person: Text = None,
@@ -251,8 +256,8 @@ def benchmark(
 
 
 @script_task
-def presets(c: Context, schema: bool = False) -> None:
-    """List the presets, or print their JSON schema."""
+def presets(c: Context, keys: bool = False, schema: bool = False) -> None:
+    """List the presets, explain their keys, or print their JSON schema."""
     run_script("presets.py", locals())
 
 
