@@ -31,19 +31,25 @@ ifeq ($(MAKELEVEL),0)
 unknown := $(filter-out $(OPTIONS) $(OTHERS) SHELL MAKE% -%,$(foreach v,$(.VARIABLES),$(if $(call on_command_line,$v),$v)))
 $(if $(unknown),$(error $(firstword $(unknown)) is not a variable of this Makefile; there are: $(OPTIONS) $(OTHERS)))
 endif
+same = $(and $(findstring x$1x,x$2x),$(findstring x$2x,x$1x))
 $(foreach v,$(given),$(if $(strip $($v)),,$(error $v= is empty; give it a value or leave it out)))
+$(foreach v,$(given),$(if $(call same,$($v),$(strip $($v))),,$(error $v=$($v): make cannot keep several blanks in a row, \
+  nor one at the end; use invoke convert)))
 $(foreach v,$(filter $(SWITCHES),$(given)),$(if $(filter-out 0 1,$($v))$(word 2,$($v)),$(error $v=$($v) must be 0 or 1)))
 $(if $(builds),$(foreach v,$(OPTIONS),$(if $(call in_environment,$v),\
   $(warning $v=$($v) in the environment is ignored; to use it, write: make $(goals) $v=$($v)))))
+
+# Relative below this folder, as the converter writes it into the dependency file.
+relative = $(patsubst $(CURDIR)/%,%,$(abspath $1))
 
 ifneq ($(filter OUTPUT,$(given)),)
 $(if $(filter-out 1,$(words $(goals)))$(filter-out $(PRESETS),$(goals)),\
   $(error OUTPUT=$(OUTPUT) names one file, so it needs exactly one target of: $(PRESETS); found: $(goals)))
 $(if $(filter-out 1,$(words $(OUTPUT)))$(findstring :,$(OUTPUT))$(findstring %,$(OUTPUT))$(filter-out %.onnx,$(OUTPUT)),\
   $(error OUTPUT=$(OUTPUT) must end in .onnx and hold no blank, colon or per cent sign; invoke convert -o takes any path))
-$(foreach p,$(filter-out $(chosen),$(PRESETS)),$(if $(filter $(file.$p),$(OUTPUT)),\
+$(foreach p,$(filter-out $(chosen),$(PRESETS)),$(if $(filter $(file.$p),$(call relative,$(OUTPUT))),\
   $(error OUTPUT=$(OUTPUT) is the file of the preset $p; choose another)))
-file.$(chosen) := $(OUTPUT)
+file.$(chosen) := $(call relative,$(OUTPUT))
 endif
 
 # --- Environment -----------------------------------------------------------------------------------------------
@@ -90,7 +96,6 @@ manner  := $(strip $(call option,RUNNER,--runner) $(if $(filter 1,$(if $(filter 
 record  = checkpoints/.build/$(subst /,_,$(1:checkpoints/%=%)).options
 depfile = checkpoints/.build/$(subst /,_,$(1:checkpoints/%=%)).d
 wanted  = convert --preset $(preset.$1) $(options)
-same    = $(and $(findstring x$1x,x$2x),$(findstring x$2x,x$1x))
 stale   = $(if $(call same,$(strip $(file <$(call record,$1))),$(strip $(call wanted,$1))),,FORCE)
 
 $(foreach p,$(PRESETS),$(eval preset.$(file.$p) := $p))
@@ -106,7 +111,7 @@ $(foreach f,$(FILES),$(call record,$f)):
 
 $(FILES): $(CODE) $(LOCK) | $(SETUP)
 	@rm -f $(call quote,$(call depfile,$@))
-	$(INVOKE) $(call wanted,$@) $(manner) --output $(call quote,$@) --depfile $(call quote,$(call depfile,$@))
+	$(INVOKE) $(strip $(call wanted,$@) $(manner)) --output $(call quote,$@) --depfile $(call quote,$(call depfile,$@))
 	$(eval built += $@)
 
 include $(wildcard checkpoints/.build/*.d)

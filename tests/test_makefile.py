@@ -213,6 +213,7 @@ def test_the_paths_are_handed_over_with_the_preset(project: Project) -> None:
         (("realtime", "VERIFY=0 1"), "VERIFY=0 1 must be 0 or 1"),
         (("realtime", "BENCHMARK="), "BENCHMARK= is empty"),
         (("realtime", "OPSET="), "OPSET= is empty"),
+        (("realtime", "CONFIG=a  b.py"), "CONFIG=a  b.py: make cannot keep several blanks in a row"),
         (("realtime", "VARIANT=tpu"), "VARIANT=tpu must be cpu or gpu"),
         (("realtime", "batch", "OUTPUT=x.onnx"), "needs exactly one target of: realtime batch development custom"),
         (("all", "OUTPUT=x.onnx"), "needs exactly one target"),
@@ -239,6 +240,14 @@ def test_output_has_its_own_record(ready: Project) -> None:
     assert ready.built("batch", "OUTPUT=out/mine.onnx") == []
     assert ready.built("development", "OUTPUT=out/mine.onnx") == ["development"]
     assert ready.built("batch") == []
+
+
+@pytest.mark.parametrize("spelling", ["./out/mine.onnx", "out/../out/mine.onnx", "{root}/out/mine.onnx"])
+def test_output_is_one_file_however_it_is_spelt(ready: Project, spelling: str) -> None:
+    assert ready.built("batch", f"OUTPUT={spelling.format(root=ready.root)}") == ["batch"]
+    ready.touch("presets/_demo.yaml")
+    assert ready.built("batch", "OUTPUT=out/mine.onnx") == ["batch"]
+    assert ready.built("batch", f"OUTPUT={spelling.format(root=ready.root)}") == []
 
 
 def test_a_failed_build_keeps_the_last_good_file_and_is_tried_again(ready: Project) -> None:
