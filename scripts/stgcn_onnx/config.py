@@ -1,47 +1,22 @@
 """MMEngine configs, read as data.
 
-An MMEngine `.py` config is Python that `Config.fromfile` executes. A config that comes with somebody's checkpoint is
-untrusted, so each file of the `_base_` chain is first parsed and admitted only if it is made of literals, names,
-`dict(...)` calls and the like; MMEngine then reads and merges the admitted files itself. `trust` is the way out for
-configs that import modules or define functions; it is recorded in the artefact.
-
-`type=` values are looked up in MMAction2's registry, but MMEngine falls back to importing a dotted path; so a config
-could name any callable. Dotted types other than the scopes of OpenMMLab are refused too.
+An MMEngine `.py` config is Python that `Config.fromfile` executes, so each file of the `_base_` chain is first parsed
+and admitted (see `config_safety.py`); MMEngine then reads and merges the admitted files itself. `trust` is the way out
+for configs that import modules or define functions; it is recorded in the artefact.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stgcn_onnx.config_safety import BASE, refuse_code, refuse_foreign_types
 from stgcn_onnx.errors import UsageError
 from stgcn_onnx.mmaction import load_mmaction, packaged_config
-
-_PLAIN_CALLS = frozenset({"dict", "list", "tuple", "set", "range", "len", "int", "float", "str", "bool", "min", "max"})
-_FORBIDDEN_NODES = (
-    ast.Import,
-    ast.ImportFrom,
-    ast.FunctionDef,
-    ast.AsyncFunctionDef,
-    ast.ClassDef,
-    ast.Lambda,
-    ast.While,
-    ast.With,
-    ast.Try,
-    ast.Delete,
-    ast.Global,
-    ast.Await,
-    ast.Yield,
-    ast.YieldFrom,
-    ast.Raise,
-)
-_TYPE_NAME = re.compile(r"(?:(?:mmaction|mmengine|mmcv)\.)?[A-Za-z_][A-Za-z0-9_]*")
-_TRUST_HINT = "write the value out, or pass --trust-config if you trust this file"
 
 
 @dataclass(frozen=True)
@@ -93,9 +68,10 @@ def load_config(path: Path, *, trust: bool = False) -> RecogniserConfig:
     try:
         values = Config.fromfile(str(path), import_custom_modules=trust, format_python_code=False).to_dict()
     except Exception as error:
-        raise UsageError(f"config {path}: MMEngine cannot read it: {error}", hint="fix the config") from error
+        reason = str(error) or type(error).__name__
+        raise UsageError(f"config {path}: MMEngine cannot read it: {reason}", hint="fix the config") from error
     if not trust:
-        _refuse_foreign_types(values, path)
+        refuse_foreign_types(values, path)
     return RecogniserConfig(values, files, trust)
 
 
@@ -107,14 +83,14 @@ def _chain(path: Path, *, trust: bool) -> Iterator[Path]:
         if current.resolve() in seen:
             continue
         seen.add(current.resolve())
-        tree = _parse(current, origin)
+        tree, text = _parse(current, origin)
         if not trust:
-            _refuse_code(tree, current)
+            refuse_code(tree, text, current)
         yield current
         queue += [(resolve_config_path(base, current.parent), current) for base in _bases(tree, current)]
 
 
-def _parse(path: Path, origin: Path | None) -> ast.Module:
+def _parse(path: Path, origin: Path | None) -> tuple[ast.Module, str]:
     if not path.is_file():
         if origin is not None:
             raise UsageError(
@@ -125,60 +101,26 @@ def _parse(path: Path, origin: Path | None) -> ast.Module:
     if path.suffix != ".py":
         raise UsageError(f"config {path}: expected an MMEngine .py config", hint="give a .py config with --config")
     try:
-        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+        text = path.read_text(encoding="utf-8")
+        return ast.parse(text, filename=str(path)), text
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         raise UsageError(f"config {path}:{line}: not valid Python: {error}", hint="fix the config") from error
 
 
-def _refuse_code(tree: ast.Module, path: Path) -> None:
-    for node in ast.walk(tree):
-        reason = _objection(node)
-        if reason is not None:
-            line = getattr(node, "lineno", 1)
-            raise UsageError(f"config {path}:{line}: {reason}; configs are read as plain data", hint=_TRUST_HINT)
-
-
-def _objection(node: ast.AST) -> str | None:
-    if isinstance(node, _FORBIDDEN_NODES):
-        return f"found a {type(node).__name__} statement"
-    if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in _PLAIN_CALLS):
-        return f"found the call `{ast.unparse(node)[:60]}`"
-    if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
-        return f"found the attribute `{node.attr}`"
-    if isinstance(node, ast.Name) and node.id.startswith("__"):
-        return f"found the name `{node.id}`"
-    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in {*_PLAIN_CALLS, "custom_imports"}:
-        return f"found an assignment to `{node.id}`"
-    return None
-
-
 def _bases(tree: ast.Module, path: Path) -> list[str]:
     for node in tree.body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "_base_" for t in node.targets):
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == BASE for t in node.targets):
             try:
                 value = ast.literal_eval(node.value)
-            except ValueError as error:
-                raise UsageError(
-                    f"config {path}:{node.lineno}: _base_ is not a string or a list of strings", hint="fix `_base_`"
-                ) from error
-            return [value] if isinstance(value, str) else list(value)
+            except (ValueError, TypeError):
+                value = None
+            names = [value] if isinstance(value, str) else value
+            if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+                where = f"config {path}:{node.lineno}"
+                raise UsageError(f"{where}: _base_ is not a string or a list of strings", hint="fix `_base_`")
+            return list(names)
     return []
-
-
-def _refuse_foreign_types(value: object, path: Path) -> None:
-    if isinstance(value, Mapping):
-        kind = value.get("type")
-        if isinstance(kind, str) and not _TYPE_NAME.fullmatch(kind):
-            raise UsageError(
-                f"config {path}: type='{kind}' is not a name in MMAction2's registry; dotted names import code",
-                hint=_TRUST_HINT,
-            )
-        for item in value.values():
-            _refuse_foreign_types(item, path)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _refuse_foreign_types(item, path)
 
 
 def _sha256(path: Path) -> str:

@@ -46,8 +46,9 @@ class Log:
             self.line(label, text, style="dim")
 
     def failure(self, message: str, hint: str) -> None:
-        """The last line of a failed command."""
-        self._console.print(f"error: {message}; {hint}", style="red", markup=False)
+        """The last line of a failed command; what others raise may have several, and is put on one."""
+        text = " ".join(f"error: {message}; {hint}".split())
+        self._console.print(text, style="red", markup=False)
 
     def traceback(self) -> None:
         """The traceback of the exception that is being handled, without local values."""
