@@ -15,7 +15,7 @@ from torch import nn
 
 from stgcn_onnx import deploy
 from stgcn_onnx.artefact import check_axes, read_metadata, seal
-from stgcn_onnx.benchmark import measure_conversion
+from stgcn_onnx.bench.conversion import measure_conversion
 from stgcn_onnx.blocks import comparable_modules, value_names
 from stgcn_onnx.clips import real_cases
 from stgcn_onnx.compare import Comparison, Tolerance

@@ -125,6 +125,18 @@ class BenchmarkOptions(_Section):
     """Timed runs per process."""
     warmup: Annotated[int, Field(ge=0, strict=True)] = 5
     """Runs per process before the timed ones."""
+    max_regression: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
+    """How many times slower than in `baseline`, by its ratio to PyTorch, a file may be; slower ones are refused."""
+    baseline: str | None = None
+    """An earlier X.benchmark.json of the same kind of machine, relative to the preset."""
+
+    @model_validator(mode="after")
+    def _gate_is_complete(self) -> Self:
+        if self.max_regression is not None and self.baseline is None:
+            raise ValueError("max_regression needs a baseline to compare with; set benchmark.baseline")
+        if self.max_regression is not None and "enabled" not in self.model_fields_set:
+            raise ValueError("max_regression needs a measurement; set benchmark.enabled to true")
+        return self
 
 
 class Preset(_Section):

@@ -1,0 +1,127 @@
+"""PyTorch eager against one ONNX file: what `--benchmark` and `invoke benchmark --model` measure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from stgcn_onnx.bench.gate import apply_gate, read_gate
+from stgcn_onnx.bench.machine import note_other_work, this_machine, versions
+from stgcn_onnx.bench.report import PYTORCH, Report, Row, report_json, row
+from stgcn_onnx.bench.rounds import take_turns
+from stgcn_onnx.bench.spec import Candidate, Clips, Effort
+from stgcn_onnx.bench.subject import Subject, read_subject
+from stgcn_onnx.console import Log
+from stgcn_onnx.errors import UsageError
+from stgcn_onnx.preset import Preset
+from stgcn_onnx.preset_file import ResolvedPreset
+
+ONNX = "ONNX"
+
+
+def measure_conversion(model_path: Path, resolved: ResolvedPreset, log: Log) -> str:
+    """Measure a file that is about to be published; the text of its `X.benchmark.json`.
+
+    Raises:
+        BenchmarkGateError: it is slower than the preset allows.
+        UsageError: the preset's baseline cannot be used.
+    """
+    gate = read_gate(resolved.preset)
+    subject = read_subject(model_path)
+    report = measure_file(subject, resolved.preset, log, command=f"invoke convert --preset {resolved.name} --benchmark")
+    apply_gate(gate, report, log)
+    return report_json(report)
+
+
+def measure_file(
+    subject: Subject,
+    preset: Preset,
+    log: Log,
+    *,
+    command: str,
+    clips: Clips | None = None,
+    people: Sequence[int] = (),
+) -> Report:
+    """PyTorch and the file at one input, with fewer people present, and at other numbers of frames.
+
+    Args:
+        clips: the input, by default the traced one with everybody present.
+        people: further counts of people present.
+
+    Raises:
+        UsageError: more people than the file has slots for.
+        EnvironmentFault: a runtime or device does not work.
+    """
+    first = clips or subject.clips()
+    fewer = [_present(first, count) for count in people]
+    sweep = [first.with_frames(frames) for frames in subject.sweep()]
+    inputs = tuple(dict.fromkeys([first, *fewer, *sweep]))
+    candidates = (torch_candidate(preset, inputs), onnx_candidate(ONNX, subject.path, inputs, preset.device))
+    busy_percent = note_other_work(log)
+    measured = take_turns(candidates, effort_of(preset), log)
+    against = {PYTORCH: measured[PYTORCH]}
+    sizes = {ONNX: subject.size_bytes}
+
+    def rows(wanted: Sequence[Clips]) -> tuple[Row, ...]:
+        return tuple(
+            row(item, inputs.index(each), against, size_bytes=sizes.get(item.candidate.label))
+            for each in dict.fromkeys(wanted)
+            for item in measured.values()
+        )
+
+    report = Report(
+        kind="file",
+        command=command,
+        device=preset.device,
+        machine=this_machine(preset.device),
+        versions=versions(),
+        busy_percent=busy_percent,
+        effort=effort_of(preset),
+        rows=rows([first, *fewer]),
+        sweep=rows(sweep),
+        extra={"artefact": _digest(subject)},
+    )
+    _say(report, log)
+    return report
+
+
+def torch_candidate(preset: Preset, clips: tuple[Clips, ...]) -> Candidate:
+    """MMAction2's model of the preset in eager mode."""
+    return Candidate(PYTORCH, "torch", clips, preset.device, source=preset.model.model_dump())
+
+
+def onnx_candidate(label: str, path: Path, clips: tuple[Clips, ...], device: str) -> Candidate:
+    """An ONNX file in onnxruntime."""
+    return Candidate(label, "onnxruntime", clips, device, model=str(path))
+
+
+def effort_of(preset: Preset) -> Effort:
+    """How often the preset has things measured."""
+    options = preset.benchmark
+    return Effort(options.rounds, options.iterations, options.warmup)
+
+
+def _present(clips: Clips, people: int) -> Clips:
+    if not 0 <= people <= clips.person:
+        raise UsageError(
+            f"--people {people}: the model has {clips.person} slots for people", hint=f"give 0 to {clips.person}"
+        )
+    return clips.with_people(people)
+
+
+def _digest(subject: Subject) -> dict[str, object]:
+    digest = hashlib.sha256(subject.path.read_bytes()).hexdigest()
+    return {"file": subject.path.name, "sha256": digest, "size_bytes": subject.size_bytes}
+
+
+def _say(report: Report, log: Log) -> None:
+    for each in report.rows:
+        if each.figures and each.label == ONNX:
+            ratio = each.speedups[PYTORCH]
+            what = f"{list(each.clips.sizes())} with {each.clips.people} people"
+            log.line(
+                "benchmark",
+                f"{what}: {each.figures.median_ms.median:.1f} ms, "
+                f"{ratio.median:.2f} times as fast as PyTorch eager ({ratio.min:.2f} to {ratio.max:.2f} by round)",
+            )

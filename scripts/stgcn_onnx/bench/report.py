@@ -1,0 +1,106 @@
+"""A benchmark as data: rows with figures and ratios, the machine, the versions, and the command that made it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from stgcn_onnx.bench.figures import Figures, Measured, Spread, figures, speedup
+from stgcn_onnx.bench.machine import Machine
+from stgcn_onnx.bench.spec import Clips, Effort
+
+FORMAT_VERSION = 1
+PYTORCH = "PyTorch eager"
+"""The label of the candidate that everything is held against."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate with one input.
+
+    Args:
+        figures: None where the candidate does not work; then `failure` says why.
+        speedups: how many times as fast per clip as the candidate of that label, with the spread over the rounds.
+        size_bytes: of the ONNX file.
+        note: what the row is recommended for.
+    """
+
+    label: str
+    engine: str
+    precision: str
+    clips: Clips
+    figures: Figures | None
+    failure: str | None = None
+    speedups: Mapping[str, Spread] = field(default_factory=dict)
+    size_bytes: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the arithmetic alone would take: multiplications of the graph over the machine's rate of them."""
+
+    macs: int
+    macs_by_kind: Mapping[str, int]
+    rate_gflops: float
+    ms: float
+    speedup: Spread
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole benchmark; `sweep` holds the rows at other numbers of frames."""
+
+    kind: str
+    command: str
+    device: str
+    machine: Machine
+    versions: Mapping[str, str]
+    busy_percent: float
+    effort: Effort
+    rows: tuple[Row, ...]
+    sweep: tuple[Row, ...] = ()
+    limit: Limit | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def row(measured: Measured, index: int = 0, against: Mapping[str, Measured] | None = None, **values: Any) -> Row:
+    """The row of a candidate's input number `index`.
+
+    Args:
+        against: the references by the name that the ratio gets; the ratio is taken at the same place of their inputs,
+            or at their first where they have fewer.
+        values: `label`, `size_bytes`, `note`.
+    """
+    candidate = measured.candidate
+    clips = candidate.clips[index]
+    label = values.pop("label", candidate.label)
+    if measured.failure is not None:
+        return Row(label, candidate.engine, candidate.precision, clips, None, measured.failure, **values)
+    speedups = {
+        name: speedup(measured, other, index, min(index, len(other.candidate.clips) - 1))
+        for name, other in (against or {}).items()
+        if other.failure is None
+    }
+    return Row(
+        label, candidate.engine, candidate.precision, clips, figures(measured, index), speedups=speedups, **values
+    )
+
+
+def report_json(report: Report) -> str:
+    """The report as JSON text; times and ratios to four digits after the point."""
+    document = {"format_version": FORMAT_VERSION, **asdict(report)}
+    document.update(document.pop("extra"))
+    return json.dumps(_rounded(document), indent=2, sort_keys=True) + "\n"
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
