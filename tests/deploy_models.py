@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from stgcn_onnx.deploy import names
 from stgcn_onnx.mmaction import load_mmaction
 
 RELATIVE_LIMIT = 1e-12
-MS_CFG = [(3, 1), (3, 2), (3, 3), (3, 4), ("max", 3), "1x1"]
+PREFIXES = {name: names()[: index + 1] for index, name in enumerate(names())}
+"""Every rewrite together with all that come before it."""
 
 
 class BackboneAndHead(nn.Module):
@@ -78,3 +80,13 @@ def clip(*, batch: int = 2, persons: int = 3, frames: int = 12, channels: int = 
 def relative_error(candidate: torch.Tensor, reference: torch.Tensor) -> float:
     """Largest deviation over the largest magnitude of the reference."""
     return float((candidate - reference).abs().max() / reference.abs().max())
+
+
+def largest_error(model: nn.Module, rewritten: nn.Module, frames: tuple[int, ...] = (12, 9), **shape: Any) -> float:
+    """The larger relative error over an even and an odd number of frames."""
+    errors = []
+    with torch.no_grad():
+        for count in frames:
+            x = clip(frames=count, **shape)
+            errors.append(relative_error(rewritten(x), model(x)))
+    return max(errors)

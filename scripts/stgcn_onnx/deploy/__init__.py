@@ -1,9 +1,9 @@
 """Exact rewrites of PyTorch modules into a form that runs fast once exported.
 
-A preset chooses (``deploy: all | none | [names]``); the order is that of `REWRITES`, whatever the order of the names.
-Nothing here knows of ONNX files: a rewrite takes modules and gives modules that compute the same function, which its
-test proves in float64. Block paths (``backbone.gcn.3``) stay, so that the outputs of original and copy can be compared
-block by block.
+A preset chooses (``deploy: all | none | [names]``); the order is that of `REWRITES`, whatever the order of the
+names. Nothing here knows of ONNX files: a rewrite takes modules and gives modules that compute the same function,
+which its test proves in float64. Block paths (``backbone.gcn.3``) stay, so that the outputs of original and copy
+can be compared block by block.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from stgcn_onnx.deploy import einsum_free
+from stgcn_onnx.deploy import batch_norm, einsum_free, joint_major
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Rewrite
 from stgcn_onnx.errors import UsageError
 
 __all__ = ["REQUIRED_BELOW_OPSET_12", "REWRITES", "Applied", "Rewrite", "deploy", "names", "resolve"]
 
-REWRITES: tuple[Rewrite, ...] = (einsum_free.REWRITE,)
+REWRITES: tuple[Rewrite, ...] = (einsum_free.REWRITE, batch_norm.REWRITE, joint_major.REWRITE)
 """Every rewrite, in the order in which they are applied."""
 
 REQUIRED_BELOW_OPSET_12: tuple[str, ...] = (einsum_free.NAME,)

@@ -8,8 +8,8 @@ With K subsets, adjacencies ``A_k`` and 1x1 convolutions ``W_k``:
     post   y = W [x A_1; x A_2; ...]                                 einsum 'nctv,kvw->nkctw'
            = W (x[:, None] @ A_k)                                    a broadcast MatMul
 
-``A`` is the adjacency after ``gcn_adaptive`` (None, init: ``A``; offset: ``A + PA``; importance: ``A * PA``), computed
-once. Valid for every ``unit_gcn``; other graph convolutions are left alone.
+``A`` is the adjacency after ``gcn_adaptive`` (None, init: ``A``; offset: ``A + PA``; importance: ``A * PA``),
+computed once. Valid for every ``unit_gcn``; other graph convolutions are left alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Ledger, Rewrite, float64, named_blocks, replace_module
+from stgcn_onnx.deploy.numeric import float64
+from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Ledger, Rewrite, named_blocks, replace_module
 from stgcn_onnx.deploy.types import known_types
 
 NAME = "einsum_free"

@@ -8,10 +8,14 @@ order, refusals with a reason).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 from torch import nn
+
+
+class Refusal(Exception):
+    """Why a rewrite leaves a place as it is; it never leaves the package."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,16 @@ class Ledger:
     def refuse(self, path: str, reason: str) -> None:
         self._refusals.append(f"{path}: {reason}")
 
+    @contextmanager
+    def refusing(self, path: str) -> Iterator[None]:
+        """Count the change made inside, or note the refusal raised inside."""
+        try:
+            yield
+        except Refusal as refusal:
+            self.refuse(path, str(refusal))
+        else:
+            self.changed()
+
     def applied(self) -> Applied:
         return Applied(self._name, self._count, tuple(self._refusals))
 
@@ -86,8 +100,3 @@ def named_blocks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     blocks = getattr(getattr(model, "backbone", None), "gcn", None)
     if isinstance(blocks, nn.ModuleList | nn.Sequential):
         yield from ((f"backbone.gcn.{index}", block) for index, block in enumerate(blocks))
-
-
-def float64(tensor: torch.Tensor) -> torch.Tensor:
-    """A detached float64 copy: every fold is computed in it and stored in the parameter's own dtype."""
-    return tensor.detach().to(torch.float64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from stgcn_onnx.mmaction import load_mmaction
 
@@ -16,12 +17,12 @@ from stgcn_onnx.mmaction import load_mmaction
 class KnownTypes:
     """Classes of ``mmaction.models`` (backbones/stgcn.py, utils/gcn_utils.py, heads/gcn_head.py)."""
 
-    backbone: type
-    block: type
-    graph_conv: type
-    unit_tcn: type
-    mstcn: type
-    head: type
+    backbone: Any
+    block: Any
+    graph_conv: Any
+    unit_tcn: Any
+    mstcn: Any
+    head: Any
 
 
 @cache
