@@ -50,7 +50,7 @@ def assert_same(found: Checkpoint, expected: Weights) -> None:
 FORMS: dict[str, Callable[[Weights], object]] = {
     "meta and state_dict": lambda w: {"meta": {"epoch": 3}, "state_dict": w},
     "bare": lambda w: w,
-    "ordered": lambda w: collections.OrderedDict(w),
+    "ordered": collections.OrderedDict,
     "model": lambda w: {"model": w, "epoch": 3},
     "module.": lambda w: {"state_dict": {f"module.{k}": v for k, v in w.items()}},
     "_orig_mod.": lambda w: {f"_orig_mod.{k}": v for k, v in w.items()},

@@ -9,11 +9,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 OLDEST_OPSET = 11
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
-Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _no_truth_value(value: object) -> object:
+    """Python counts `true` as 1; YAML's `1e-3`, which is text there, does become a number."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+def _onnx_name(value: str) -> str:
+    if Path(value).suffix != ".onnx":
+        raise ValueError("expected a name that ends in .onnx")
+    return value
+
+
+Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_truth_value)]
 
 
 class _Section(BaseModel):
@@ -67,14 +82,18 @@ class BatchAxis(Axis):
     """How many clips a batch may hold."""
 
     min: PositiveInt = 1
+    """Fewest clips that are declared and verified."""
     max: PositiveInt = 8
+    """Most clips that are declared and verified."""
 
 
 class FramesAxis(Axis):
     """How many frames a clip may hold."""
 
     min: PositiveInt = 50
+    """Fewest frames that are declared and verified."""
     max: PositiveInt = 200
+    """Most frames that are declared and verified."""
 
 
 class Axes(_Section):
@@ -152,7 +171,7 @@ class Preset(_Section):
     benchmark: BenchmarkOptions = BenchmarkOptions()
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
     """Where verification and benchmark run: cpu, cuda or cuda:N."""
-    output: str
+    output: Annotated[str, AfterValidator(_onnx_name)]
     """The ONNX file, relative to the preset."""
 
     @model_validator(mode="after")
@@ -164,10 +183,4 @@ class Preset(_Section):
                     f"input.{name} is {size}, outside axes.{name} {axis.min} to {axis.max}; "
                     f"set axes.{name}.min and axes.{name}.max"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _output_is_onnx(self) -> Self:
-        if Path(self.output).suffix != ".onnx":
-            raise ValueError(f"output is '{self.output}', expected a name that ends in .onnx")
         return self

@@ -22,6 +22,7 @@ from stgcn_onnx.preset_errors import explain, shown_path, suggest
 PRESETS_FOLDER = Path(__file__).resolve().parents[2] / "presets"
 _PATH_KEYS = ("model.config", "model.checkpoint", "verify.data", "benchmark.baseline", "output")
 _MAX_SIZE_BYTES = 1 << 20
+_MAX_DEPTH = 8
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,8 @@ def _flatten(node: yaml.MappingNode, prefix: str, path: Path) -> Iterator[tuple[
     for key_node, value_node in node.value:
         key = prefix + str(key_node.value)
         line = key_node.start_mark.line + 1
+        if key.count(".") > _MAX_DEPTH:  # an alias may even contain itself
+            raise UsageError(f"{shown_path(path)}:{line}: {key} is nested too deeply", hint="see presets/custom.yaml")
         if isinstance(value_node, yaml.MappingNode) and value_node.value:
             yield from _flatten(value_node, key + ".", path)
         else:
@@ -190,7 +193,10 @@ def _put(values: dict[str, _Value], key: str, item: _Value) -> None:
 def _absolute(key: str, item: _Value) -> object:
     if key not in _PATH_KEYS or not isinstance(item.value, str) or item.value.startswith("mmaction::"):
         return item.value
-    path = Path(os.path.normpath(item.folder / Path(item.value).expanduser()))
+    try:
+        path = Path(os.path.normpath(item.folder / Path(item.value).expanduser()))
+    except RuntimeError as error:
+        raise UsageError(f"{item.origin}: {key}: {item.value}: {error}", hint="write the path out") from error
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
