@@ -14,13 +14,19 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from stgcn_onnx.deploy import batch_norm, einsum_free, joint_major
+from stgcn_onnx.deploy import batch_norm, einsum_free, even_frames, joint_major, packed_branches
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Rewrite
 from stgcn_onnx.errors import UsageError
 
 __all__ = ["REQUIRED_BELOW_OPSET_12", "REWRITES", "Applied", "Rewrite", "deploy", "names", "resolve"]
 
-REWRITES: tuple[Rewrite, ...] = (einsum_free.REWRITE, batch_norm.REWRITE, joint_major.REWRITE)
+REWRITES: tuple[Rewrite, ...] = (
+    einsum_free.REWRITE,
+    batch_norm.REWRITE,
+    even_frames.REWRITE,
+    packed_branches.REWRITE,
+    joint_major.REWRITE,
+)
 """Every rewrite, in the order in which they are applied."""
 
 REQUIRED_BELOW_OPSET_12: tuple[str, ...] = (einsum_free.NAME,)

@@ -24,7 +24,7 @@ from torch import nn
 
 from stgcn_onnx.deploy.graph_conv import OneConvGraphConv
 from stgcn_onnx.deploy.joint_modules import InputAffine, InputMap, JointBackbone, JointBlock, JointGraphConv
-from stgcn_onnx.deploy.modules import Branch, Branches
+from stgcn_onnx.deploy.modules import Branch, Branches, PooledTwice
 from stgcn_onnx.deploy.numeric import batch_norm_affine, float64, make_conv
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Ledger, Refusal, Rewrite
 from stgcn_onnx.deploy.types import known_types
@@ -40,8 +40,8 @@ def turned(module: nn.Module) -> nn.Module:
     """A temporal module whose kernel runs along the last axis instead of the third."""
     if isinstance(module, Branches):
         return Branches([turned(branch) for branch in module.branches], turned(module.merge))
-    if isinstance(module, Branch):
-        return Branch(turned(module.reduce), None if module.temporal is None else turned(module.temporal))
+    if isinstance(module, Branch | PooledTwice):
+        return type(module)(turned(module.reduce), None if module.temporal is None else turned(module.temporal))
     if isinstance(module, nn.MaxPool2d):
         (kernel, _), (stride, _), (padding, _) = module.kernel_size, module.stride, module.padding
         return nn.MaxPool2d((1, kernel), (1, stride), (0, padding))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +23,7 @@ class Branch(nn.Module):
     def __init__(self, reduce: nn.Conv2d, temporal: nn.Conv2d | nn.MaxPool2d | None) -> None:
         super().__init__()
         self.reduce = reduce
-        self.temporal = temporal
+        self.temporal: Any = temporal
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = functional.relu(self.reduce(x))
@@ -30,6 +31,24 @@ class Branch(nn.Module):
             return y
         y = self.temporal(y)
         return y if isinstance(self.temporal, nn.MaxPool2d) else functional.relu(y)
+
+
+class PooledTwice(nn.Module):
+    """A '1x1' branch and a max-pool branch in one channel block: the block as it is, then the block pooled.
+
+    Args:
+        reduce: both 1x1 convolutions side by side.
+        temporal: the pooling over time, at stride 1.
+    """
+
+    def __init__(self, reduce: nn.Conv2d, temporal: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.reduce = reduce
+        self.temporal = temporal
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = functional.relu(self.reduce(x))
+        return torch.cat([y, self.temporal(y)], dim=1)  # (N, C, T, V) -> (N, 2*C, T, V)
 
 
 class Branches(nn.Module):
