@@ -42,7 +42,7 @@ def track(rng: np.random.Generator, ranges: SceneRanges, seen: Detections) -> tu
 
 
 def _present(rng: np.random.Generator, ranges: SceneRanges, seen: Detections) -> Mask:
-    """Who is found in which frame (P, T): runs of losses, likelier where hidden, frames lost altogether, somebody overlooked."""
+    """Who is found in which frame (P, T): runs of losses, likelier where hidden, lost frames, somebody overlooked."""
     people, frames = seen.inside.shape
     loss = draw(rng, ranges.loss)
     habit = np.exp(rng.normal(0.0, 0.7, (people, 1)))
