@@ -80,8 +80,9 @@ $(STAMP): $(LOCK) requirements/openmmlab.lock
 # --- Artefacts -------------------------------------------------------------------------------------------------
 
 FILES := $(foreach p,$(PRESETS),$(file.$p))
-# Everything that can change an artefact; the doctor and its command cannot.
-CODE  := scripts/convert.py $(filter-out %/doctor.py %/probe.py,$(wildcard scripts/stgcn_onnx/*.py scripts/stgcn_onnx/*/*.py))
+# Everything that can change an artefact; the doctor and the demo model's training cannot.
+ASIDE := $(addprefix scripts/stgcn_onnx/,doctor.py probe.py training.py scene/%)
+CODE  := scripts/convert.py $(filter-out $(ASIDE),$(wildcard scripts/stgcn_onnx/*.py scripts/stgcn_onnx/*/*.py))
 
 option = $(if $(filter $1,$(given)),$2 $(call quote,$($1)))
 switch = $(if $(filter $1,$(given)),$(if $(filter 1,$($1)),--$2,--no-$2))
