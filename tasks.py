@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent
 USAGE, ENVIRONMENT = 2, 3
 
 Text = str | None
+Texts = list[str] | None
 
 HELP = {
     "preset": "name of a preset (see `invoke presets`) or path of a preset file",
@@ -56,8 +57,17 @@ HELP = {
     "runner": "where to run: auto or local (this machine)",
     "model": "ONNX file to look at",
     "data": "annotation pickle: compare on real clips as well",
-    "table": "build and measure the four variants that users ask for",
-    "json": "write the report to this file, or as JSON to stdout where there is no file to name",
+    "table": "build and measure PyTorch and the file: static, dynamic, in batches",
+    "peers": "build and measure everything that could be used instead",
+    "people": "measure with so many people present as well, for example 1,2",
+    "rounds": "processes per candidate, taking turns",
+    "iterations": "timed runs per process",
+    "official": "with --peers: the official ten-stage ST-GCN++ as well (the default)",
+    "no_official": "with --peers: only this project's model",
+    "json": "the findings or figures as JSON; figures go into the file that is named",
+    "markdown": "write the tables to this file as Markdown",
+    "svg": "with --peers: plot latency against frames and against people present",
+    "update_readme": "replace the section between the benchmark markers of this Markdown file",
     "keys": "explain every key of a preset",
     "schema": "print the JSON schema of preset files, for editors",
 }
@@ -157,101 +167,51 @@ program.parse_tasks = parse_strictly(program.parse_tasks)  # type: ignore[method
 
 @script_task
 def convert(
-    c: Context,
-    preset: str = "custom",
-    config: Text = None,
-    checkpoint: Text = None,
-    output: Text = None,
-    device: Text = None,
-    opset: Text = None,
-    exporter: Text = None,
-    batch_size: Text = None,
-    num_frames: Text = None,
-    num_person: Text = None,
-    dynamic: bool = False,
-    no_dynamic: bool = False,
-    dynamic_frames: bool = False,
-    no_dynamic_frames: bool = False,
-    precision: Text = None,
-    verify: bool = False,
-    no_verify: bool = False,
-    rtol: Text = None,
-    atol: Text = None,
-    data: Text = None,
-    benchmark: bool = False,
-    no_benchmark: bool = False,
-    trust_checkpoint: bool = False,
-    trust_config: bool = False,
-    dry_run: bool = False,
-    set_: list[str] | None = None,
-    depfile: Text = None,
-    verbose: bool = False,
-    runner: str = "auto",
-) -> None:
+    c: Context, preset: str = "custom", config: Text = None, checkpoint: Text = None, output: Text = None,
+    device: Text = None, opset: Text = None, exporter: Text = None, batch_size: Text = None, num_frames: Text = None,
+    num_person: Text = None, dynamic: bool = False, no_dynamic: bool = False, dynamic_frames: bool = False,
+    no_dynamic_frames: bool = False, precision: Text = None, verify: bool = False, no_verify: bool = False,
+    rtol: Text = None, atol: Text = None, data: Text = None, benchmark: bool = False, no_benchmark: bool = False,
+    trust_checkpoint: bool = False, trust_config: bool = False, set_: Texts = None, dry_run: bool = False,
+    depfile: Text = None, verbose: bool = False, runner: str = "auto",
+) -> None:  # fmt: skip
     """Turn a checkpoint into a verified ONNX file."""
     run_script("convert.py", locals())
 
 
 @script_task
 def export(
-    c: Context,
-    preset: str = "custom",
-    config: Text = None,
-    checkpoint: Text = None,
-    output: Text = None,
-    device: Text = None,
-    opset: Text = None,
-    exporter: Text = None,
-    batch_size: Text = None,
-    num_frames: Text = None,
-    num_person: Text = None,
-    dynamic: bool = False,
-    no_dynamic: bool = False,
-    dynamic_frames: bool = False,
-    no_dynamic_frames: bool = False,
-    precision: Text = None,
-    trust_checkpoint: bool = False,
-    trust_config: bool = False,
-    dry_run: bool = False,
-    set_: list[str] | None = None,
-    depfile: Text = None,
-    verbose: bool = False,
-    runner: str = "auto",
-) -> None:
+    c: Context, preset: str = "custom", config: Text = None, checkpoint: Text = None, output: Text = None,
+    device: Text = None, opset: Text = None, exporter: Text = None, batch_size: Text = None, num_frames: Text = None,
+    num_person: Text = None, dynamic: bool = False, no_dynamic: bool = False, dynamic_frames: bool = False,
+    no_dynamic_frames: bool = False, precision: Text = None, trust_checkpoint: bool = False,
+    trust_config: bool = False, set_: Texts = None, dry_run: bool = False, depfile: Text = None,
+    verbose: bool = False, runner: str = "auto",
+) -> None:  # fmt: skip
     """Write the ONNX file without comparing it with PyTorch."""
     run_script("export.py", locals())
 
 
 @script_task
 def verify(
-    c: Context,
-    model: Text = None,
-    preset: Text = None,
-    config: Text = None,
-    checkpoint: Text = None,
-    data: Text = None,
-    device: Text = None,
-    rtol: Text = None,
-    atol: Text = None,
-    verbose: bool = False,
+    c: Context, model: Text = None, preset: Text = None, config: Text = None, checkpoint: Text = None,
+    data: Text = None, device: Text = None, rtol: Text = None, atol: Text = None, verbose: bool = False,
     runner: str = "auto",
-) -> None:
+) -> None:  # fmt: skip
     """Compare an ONNX file with the PyTorch model it was made from."""
     run_script("verify.py", locals())
 
 
 @script_task
 def benchmark(
-    c: Context,
-    model: Text = None,
-    preset: Text = None,
-    table: bool = False,
-    json: Text = None,
-    device: Text = None,
-    verbose: bool = False,
+    c: Context, model: Text = None, table: bool = False, peers: bool = False, preset: Text = None,
+    config: Text = None, checkpoint: Text = None, trust_checkpoint: bool = False, trust_config: bool = False,
+    device: Text = None, batch_size: Text = None, num_frames: Text = None, people: Text = None, rounds: Text = None,
+    iterations: Text = None, official: bool = False, no_official: bool = False, json: Text = None,
+    markdown: Text = None, svg: Text = None, update_readme: Text = None, set_: Texts = None, verbose: bool = False,
     runner: str = "auto",
-) -> None:
-    """Measure an ONNX file against PyTorch: latency, clips per second, memory."""
+) -> None:  # fmt: skip
+    """Measure PyTorch against an ONNX file, or against all its variants."""
     run_script("benchmark.py", locals())
 
 
@@ -263,5 +223,5 @@ def presets(c: Context, keys: bool = False, schema: bool = False) -> None:
 
 @script_task
 def doctor(c: Context, json: bool = False) -> None:
-    """Say what is installed, what really works, what is wrong and what to do."""
+    """Say what is installed, what really works and what to do."""
     run_script("doctor.py", locals())
