@@ -54,7 +54,7 @@ def measure_file(
         EnvironmentFault: a runtime or device does not work.
     """
     first = clips or subject.clips()
-    fewer = [_present(first, count) for count in people]
+    fewer = [present(first, count) for count in people]
     sweep = [first.with_frames(frames) for frames in subject.sweep()]
     inputs = tuple(dict.fromkeys([first, *fewer, *sweep]))
     candidates = (torch_candidate(preset, inputs), onnx_candidate(ONNX, subject.path, inputs, preset.device))
@@ -102,7 +102,12 @@ def effort_of(preset: Preset) -> Effort:
     return Effort(options.rounds, options.iterations, options.warmup)
 
 
-def _present(clips: Clips, people: int) -> Clips:
+def present(clips: Clips, people: int) -> Clips:
+    """The same input with so many people present.
+
+    Raises:
+        UsageError: there are fewer slots.
+    """
     if not 0 <= people <= clips.person:
         raise UsageError(
             f"--people {people}: the model has {clips.person} slots for people", hint=f"give 0 to {clips.person}"

@@ -14,7 +14,8 @@ import psutil
 from stgcn_onnx.console import Log
 
 _PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "onnxslim", "mmaction2", "numpy")
-_BUSY_PERCENT = 15.0
+BUSY_PERCENT = 15.0
+"""From here on other programs disturb the measurement."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def versions() -> dict[str, str]:
 def note_other_work(log: Log) -> float:
     """How busy the processor is before anything is measured, in per cent; a busy one is said in the log."""
     busy_percent: float = psutil.cpu_percent(interval=0.5)
-    if busy_percent > _BUSY_PERCENT:
+    if busy_percent > BUSY_PERCENT:
         text = f"other programs keep the processor {busy_percent:.0f} % busy: times will be too long"
         log.line("benchmark", text, style="yellow")
     return busy_percent

@@ -14,6 +14,8 @@ from stgcn_onnx.bench.spec import Clips, Effort
 FORMAT_VERSION = 1
 PYTORCH = "PyTorch eager"
 """The label of the candidate that everything is held against."""
+SAME_RUNTIME, ONNXRUNTIME = "plain export, same runtime", "plain export, onnxruntime"
+"""Names of ratios to the plain export."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole benchmark; `sweep` holds the rows at other numbers of frames."""
+    """A whole benchmark; `sweep` holds the rows at other numbers of frames, `by_people` those with fewer people."""
 
     kind: str
     command: str
@@ -62,6 +64,7 @@ class Report:
     effort: Effort
     rows: tuple[Row, ...]
     sweep: tuple[Row, ...] = ()
+    by_people: tuple[Row, ...] = ()
     limit: Limit | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 

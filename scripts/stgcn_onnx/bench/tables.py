@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stgcn_onnx.bench.figures import Spread
-from stgcn_onnx.bench.report import PYTORCH, Report, Row
+from stgcn_onnx.bench.machine import BUSY_PERCENT
+from stgcn_onnx.bench.report import ONNXRUNTIME, PYTORCH, SAME_RUNTIME, Report, Row
 
 _NAMES = {"torch": "PyTorch", "torch.compile": "PyTorch"}
 
@@ -121,8 +122,14 @@ def footnote(report: Report) -> str:
         f"take turns, a process of its own for each candidate and round, {effort.iterations} timed runs each after "
         f"{effort.warmup} for warming up. Times are medians of the rounds, with the smallest and the largest; memory "
         "is the peak of the process, its libraries included. Only the ratios carry over to other machines. "
-        f"Versions: {packages}."
+        f"{_caveat(report.busy_percent)}Versions: {packages}."
     )
+
+
+def _caveat(busy_percent: float) -> str:
+    if busy_percent <= BUSY_PERCENT:
+        return ""
+    return f"Other programs kept the processor {busy_percent:.0f} % busy when this began: the times are too long. "
 
 
 def ratio(row: Row, against: str) -> str:
@@ -162,8 +169,8 @@ def _peer_row(row: Row) -> tuple[str, ...]:
         f"{row.figures.load_ms:.0f}",
         _megabytes(row.figures.peak_memory_bytes),
         f"{row.size_bytes / 1e6:.2f}" if row.size_bytes else "",
-        ratio(row, "plain, same runtime"),
-        ratio(row, "plain, onnxruntime"),
+        ratio(row, SAME_RUNTIME),
+        ratio(row, ONNXRUNTIME),
         ratio(row, PYTORCH),
     )
 
@@ -178,3 +185,17 @@ def _with_spread(spread: Spread, digits: int = 1) -> str:
 
 def _megabytes(size_bytes: int | None) -> str:
     return "-" if size_bytes is None else f"{size_bytes / 1e6:.0f}"
+
+
+def tables_of(report: Report) -> list[Table]:
+    """The tables of a report of any kind."""
+    if report.kind == "variants":
+        return [variants_table(report)]
+    if report.kind == "peers":
+        return [peers_table(report)]
+    return [file_table(report), sweep_table(report)] if report.sweep else [file_table(report)]
+
+
+def document(report: Report) -> str:
+    """All tables and the footnote as Markdown."""
+    return "\n\n".join([*map(markdown, tables_of(report)), footnote(report)]) + "\n"
