@@ -1,7 +1,8 @@
 # Decides whether to build, from timestamps. How to build is the business of tasks.py. Start with `make help`.
 
-ifeq ($(filter output-sync,$(.FEATURES)),)
-$(error GNU make 4.0 or newer is needed, this is $(MAKE_VERSION))
+# $(file <NAME) came with 4.2.
+ifneq ($(filter 3.% 4.0 4.0.% 4.1 4.1.%,$(MAKE_VERSION)),)
+$(error GNU make 4.2 or newer is needed, this is $(MAKE_VERSION))
 endif
 MAKEFLAGS += --no-builtin-rules --no-builtin-variables --output-sync=target
 .DEFAULT_GOAL := help
@@ -62,7 +63,7 @@ VARIANT := $(or $(installed),$(detected))
 endif
 $(if $(filter-out cpu gpu,$(VARIANT)),$(error VARIANT=$(VARIANT) must be cpu or gpu))
 
-LOCK   := requirements/$(VARIANT).lock
+LOCKS  := requirements/$(VARIANT).lock requirements/openmmlab.lock
 STAMP  := .venv/.stamp-$(VARIANT)
 INVOKE := .venv/bin/invoke
 # INVOKE=/path/to/invoke uses an environment of the user's own, which then needs no set-up here.
@@ -70,7 +71,7 @@ SETUP  := $(if $(call on_command_line,INVOKE),,$(STAMP))
 
 quote = '$(subst ','\'',$1)'
 
-$(STAMP): $(LOCK) requirements/openmmlab.lock
+$(STAMP): $(LOCKS)
 	@PYTHON=$(call quote,$(PYTHON)) requirements/install.sh $(VARIANT)
 	$(eval built += .venv)
 
@@ -110,7 +111,7 @@ $(foreach f,$(FILES),$(call record,$f)):
 	@mkdir -p $(@D)
 	@printf '%s\n' $(call quote,$(call wanted,$(target.$@))) >$@
 
-$(FILES): $(CODE) $(LOCK) | $(SETUP)
+$(FILES): $(CODE) $(LOCKS) | $(SETUP)
 	@rm -f $(call quote,$(call depfile,$@))
 	$(INVOKE) $(strip $(call wanted,$@) $(manner)) --output $(call quote,$@) --depfile $(call quote,$(call depfile,$@))
 	$(eval built += $@)
