@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto, checker
+from onnx import GraphProto, ModelProto, TensorProto, checker, shape_inference
 
 from stgcn_onnx.errors import ExportError, VerificationError
 from stgcn_onnx.export import INPUT_NAME, OUTPUT_NAME, FreeAxes
@@ -42,7 +42,7 @@ def seal(model: ModelProto, metadata: Mapping[str, Any]) -> bytes:
     _check_no_local_path(content)
     try:
         checker.check_model(content, full_check=True)
-    except checker.ValidationError as error:
+    except (checker.ValidationError, shape_inference.InferenceError) as error:
         raise ExportError(f"onnx's checker refuses the file: {error}", hint="try another opset or exporter") from error
     return content
 
@@ -54,7 +54,7 @@ def read_metadata(model: ModelProto) -> dict[str, Any]:
     return {prop.key: json.loads(prop.value) for prop in model.metadata_props}
 
 
-def check_axes(model: ModelProto, shape: ClipShape, free: FreeAxes) -> None:
+def check_axes(model: ModelProto, shape: ClipShape, free: FreeAxes, num_classes: int) -> None:
     """Read the input and output axes back from the file and hold them against what was asked for.
 
     Exporters bake a "dynamic" axis in without a word (pytorch/pytorch#165748).
@@ -71,13 +71,15 @@ def check_axes(model: ModelProto, shape: ClipShape, free: FreeAxes) -> None:
             hint="report this, with the preset and the config",
         )
     names = free.by_position()
-    expected = [names.get(position, size) for position, size in enumerate(shape.sizes())]
-    found = [dim.dim_param or dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
-    if found != expected:
-        raise VerificationError(
-            f"the axes of '{INPUT_NAME}' came out as {found}, expected {expected}",
-            hint="try the other exporter, or make the axis static",
-        )
+    wanted = [names.get(position, size) for position, size in enumerate(shape.sizes())]
+    logits = [wanted[0], num_classes]
+    for value, expected in ((model.graph.input[0], wanted), (model.graph.output[0], logits)):
+        found = [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if found != expected:
+            raise VerificationError(
+                f"the axes of '{value.name}' came out as {found}, expected {expected}",
+                hint="try the other exporter, or make the axis static",
+            )
 
 
 def _clean(model: ModelProto) -> None:

@@ -19,14 +19,14 @@ def comparable_modules(original: nn.Module, exported: nn.Module) -> list[str]:
     """Paths of the modules whose output is the same in the original and in the form that was exported.
 
     Rewrites keep the blocks (`backbone.gcn.3`) but move work between the modules inside them, so only a module
-    with an untouched inside is compared below the level of blocks. Convolutions are left out: exporters fold the
-    normalisation that follows into them.
+    with an untouched inside is compared below the level of blocks. Convolutions, and sequences that end in one, are
+    left out: exporters fold the normalisation that follows into them.
     """
     ours = dict(exported.named_modules())
     paths = []
     for path, module in original.named_modules():
         is_block = path.count(".") == 2 and path.rpartition(".")[2].isdigit()
-        if not path or path not in ours or isinstance(module, nn.Conv1d | nn.Conv2d):
+        if not path or path not in ours or _ends_in_convolution(module):
             continue
         if is_block or _same(module, ours[path]):
             paths.append(path)
@@ -58,6 +58,12 @@ def _scopes(node: NodeProto) -> list[str]:
             return [str(scope) for scope in ast.literal_eval(prop.value) if scope]
     parts = node.name.strip("/").split("/")[:-1]
     return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
+
+
+def _ends_in_convolution(module: nn.Module) -> bool:
+    if isinstance(module, nn.Sequential) and len(module) > 0:
+        return _ends_in_convolution(module[-1])
+    return isinstance(module, nn.Conv1d | nn.Conv2d)
 
 
 def _same(one: nn.Module, other: nn.Module) -> bool:

@@ -93,7 +93,7 @@ def build(model: LoadedModel, resolved: ResolvedPreset, log: Log) -> bytes:
     free = free_axes(preset)
     module, applied = _deployed(model, preset, log)
     proto = export(module, model.shape, free, opset=preset.export.opset, exporter=preset.export.exporter)
-    check_axes(proto, model.shape, free)
+    check_axes(proto, model.shape, free, model.num_classes)
     blocks = value_names(proto, comparable_modules(model.recogniser, module))
     log.detail("graph", f"{len(proto.graph.node)} nodes")
     return seal(proto, describe(model, preset, preset_name=resolved.name, applied=applied, blocks=blocks))
