@@ -13,6 +13,8 @@ from onnx import ModelProto, NodeProto
 from torch import nn
 
 _DYNAMO_SCOPES = "pkg.torch.onnx.name_scopes"
+_BLOCK_DEPTH = 2
+"""Dots in the path of a block, `backbone.gcn.3`."""
 
 
 def comparable_modules(original: nn.Module, exported: nn.Module) -> list[str]:
@@ -20,13 +22,15 @@ def comparable_modules(original: nn.Module, exported: nn.Module) -> list[str]:
 
     Rewrites keep the blocks (`backbone.gcn.3`) but move work between the modules inside them, so only a module
     with an untouched inside is compared below the level of blocks. Convolutions, and sequences that end in one, are
-    left out: exporters fold the normalisation that follows into them.
+    left out: exporters fold the normalisation that follows into them. So is what holds the blocks: it ends in the last
+    of them.
     """
     ours = dict(exported.named_modules())
     paths = []
     for path, module in original.named_modules():
-        is_block = path.count(".") == 2 and path.rpartition(".")[2].isdigit()
-        if not path or path not in ours or _ends_in_convolution(module):
+        is_block = path.count(".") == _BLOCK_DEPTH and path.rpartition(".")[2].isdigit()
+        holds_blocks = path in ("", "backbone", "backbone.gcn")
+        if holds_blocks or path not in ours or _ends_in_convolution(module):
             continue
         if is_block or _same(module, ours[path]):
             paths.append(path)
