@@ -14,7 +14,15 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from stgcn_onnx.deploy import batch_norm, einsum_free, even_frames, joint_major, packed_branches
+from stgcn_onnx.deploy import (
+    absent_people,
+    batch_norm,
+    einsum_free,
+    even_frames,
+    joint_major,
+    packed_branches,
+    pooled_head,
+)
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Rewrite
 from stgcn_onnx.errors import UsageError
 
@@ -26,6 +34,8 @@ REWRITES: tuple[Rewrite, ...] = (
     even_frames.REWRITE,
     packed_branches.REWRITE,
     joint_major.REWRITE,
+    pooled_head.REWRITE,
+    absent_people.REWRITE,
 )
 """Every rewrite, in the order in which they are applied."""
 

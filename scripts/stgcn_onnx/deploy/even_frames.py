@@ -16,21 +16,22 @@ from torch import nn
 
 from stgcn_onnx.deploy.modules import Branch, Branches
 from stgcn_onnx.deploy.numeric import conv_like, make_conv
-from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Ledger, Refusal, Rewrite, named_blocks
+from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Ledger, Rewrite, named_blocks
 
 NAME = "even_frames"
 
 
-def skip_unused(branch: Branch) -> Branch:
-    """The branch with its stride moved to the 1x1 convolution.
+def _skips(branch: Branch) -> bool:
+    """Whether the branch is a strided convolution that passes over frames."""
+    conv = branch.temporal
+    strided = isinstance(conv, nn.Conv2d) and conv.stride[0] > 1
+    return strided and conv.dilation[0] % conv.stride[0] == 0 and conv.padding[0] % conv.stride[0] == 0
 
-    Raises:
-        Refusal: when the temporal convolution reads every frame.
-    """
+
+def skip_unused(branch: Branch) -> Branch:
+    """The branch with its stride moved to the 1x1 convolution."""
     conv = branch.temporal
     stride, dilation, padding = conv.stride[0], conv.dilation[0], conv.padding[0]
-    if dilation % stride or padding % stride:
-        raise Refusal(f"dilation {dilation} at stride {stride} reads every frame")
     first = make_conv(branch.reduce.weight, branch.reduce.bias, like=conv, geometry=((stride, 1), (0, 0), (1, 1)))
     second = conv_like(conv, conv.weight, conv.bias)
     second.stride, second.dilation, second.padding = (1, 1), (dilation // stride, 1), (padding // stride, 0)
@@ -45,10 +46,9 @@ def _apply(model: nn.Module, _context: FrameContext) -> Applied:
             ledger.refuse(f"{path}.tcn", f"{type(tcn).__name__} is not a folded mstcn")
             continue
         for index, branch in enumerate(tcn.branches):
-            if not isinstance(branch.temporal, nn.Conv2d) or branch.temporal.stride[0] == 1:
-                continue
-            with ledger.refusing(f"{path}.tcn.branches.{index}"):
+            if _skips(branch):
                 tcn.branches[index] = skip_unused(branch)
+                ledger.changed()
     return ledger.applied()
 
 

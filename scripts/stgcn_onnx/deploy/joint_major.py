@@ -156,20 +156,24 @@ def to_joint_major(backbone: nn.Module, context: FrameContext) -> JointBackbone:
     blocks = [JointBlock(_graph_conv(block.gcn), turned(block.tcn), _block_residual(block)) for block in backbone.gcn]
     first = backbone.gcn[0]
     dtype = first.gcn.weight.dtype
-    affine = InputAffine(scale.to(dtype)[:, None], shift.to(dtype)[:, None])
+    affine = InputAffine(scale.to(dtype)[:, None], shift.to(dtype)[:, None]) if backbone.data_bn_type else None
+    entry = None
     if blocks[0].residual is None and not isinstance(first.gcn.residual, nn.Identity):
         if per_person:
             scale, shift = torch.ones_like(scale[:1]), torch.zeros_like(shift[:1])
         entry, conv = _first_graph_conv(first.gcn, scale[0], shift[0])
         blocks[0].gcn = nn.Sequential(conv, nn.ReLU())
-        return JointBackbone(affine if per_person else None, entry, blocks, context.num_frames)
-    return JointBackbone(affine if backbone.data_bn_type else None, None, blocks, context.num_frames)
+        affine = affine if per_person else None
+    rewritten = JointBackbone(affine, entry, blocks, (joints, in_channels))
+    rewritten.eval()
+    rewritten.fix_frames(context.num_frames)
+    return rewritten
 
 
 def _apply(model: nn.Module, context: FrameContext) -> Applied:
     ledger = Ledger(NAME)
     with ledger.refusing("backbone"):
-        model.backbone = to_joint_major(model.backbone, context).eval()
+        model.backbone = to_joint_major(model.backbone, context)
     return ledger.applied()
 
 

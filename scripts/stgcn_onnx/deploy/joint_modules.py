@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -108,29 +109,61 @@ class JointBlock(nn.Module):
         return functional.relu(y if self.residual is None else y + self.residual(x))
 
 
+def pooled_people(y: torch.Tensor) -> torch.Tensor:
+    """The mean over joints and frames, ``(V, C, P, T) -> (P, C)``."""
+    return y.mean(dim=(0, 3)).transpose(0, 1)
+
+
 class JointBackbone(nn.Module):
     """The backbone of joint_major.py, ``(N, M, T, V, C) -> (N, M, C', T', V)`` like the one it replaces.
+
+    Pooled over people, frames and joints it gives ``(N, 1, C', 1, 1)`` instead (pooled_head.py).
 
     Args:
         affine: normalisation of the input, or None where `entry` holds it or there is none.
         entry: the map in front of the first block, or None.
         blocks: in order.
-        num_frames: the static T, None where T is dynamic.
+        input_shape: V and C.
     """
 
     def __init__(
-        self, affine: nn.Module | None, entry: InputMap | None, blocks: Iterable[JointBlock], num_frames: int | None
+        self,
+        affine: InputAffine | None,
+        entry: InputMap | None,
+        blocks: Iterable[JointBlock],
+        input_shape: tuple[int, int],
     ) -> None:
         super().__init__()
         self.affine = affine
         self.entry = entry
         self.gcn = nn.ModuleList(blocks)
+        self.input_shape = input_shape
+        self.per_person = affine is not None and len(affine.scale) > 1
+        self.num_frames: int | None = None
+        self.pooled = False
+        self.present: Any = None
+
+    def fix_frames(self, num_frames: int | None) -> None:
+        """Compile in the number of frames of every block, or with None leave it to the input."""
+        self.num_frames = None
+        for block in self.gcn:
+            block.gcn.frames = None
+        if num_frames is None:
+            return
+        handles = [block.register_forward_pre_hook(_fix_block) for block in self.gcn]
+        with torch.no_grad():
+            parameter = next(self.parameters())
+            self.trunk(torch.zeros(1, num_frames, *self.input_shape, dtype=parameter.dtype, device=parameter.device))
+        for handle in handles:
+            handle.remove()
         self.num_frames = num_frames
 
     def trunk(self, people: torch.Tensor) -> torch.Tensor:
         """All blocks, ``(P, T, V, C) -> (V, C', P, T')``."""
-        _, _, joints, channels = people.shape
+        joints, channels = self.input_shape
         frames = self.num_frames or people.shape[1]
+        if self.affine is not None and not self.per_person:
+            people = self.affine(people)
         if self.entry is not None:
             people = self.entry(people.reshape(-1, joints * channels))  # (P, T, V, C) -> (P*T, V*Q)
             people = people.reshape(-1, frames, joints, self.entry.channels)  # -> (P, T, V, Q)
@@ -141,8 +174,23 @@ class JointBackbone(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         clips, persons, frames, joints, channels = x.shape
-        if self.affine is not None:
+        if self.affine is not None and self.per_person:
             x = self.affine(x)
-        y = self.trunk(x.reshape(-1, frames, joints, channels))  # (N, M, T, V, C) -> (P, T, V, C) -> (V, C', P, T')
-        y = y.permute(2, 1, 3, 0)  # (V, C', P, T') -> (P, C', T', V)
+        people = x.reshape(-1, frames, joints, channels)  # (N, M, T, V, C) -> (P, T, V, C)
+        if self.pooled:
+            return self._pooled(people, persons)
+        y = self.trunk(people).permute(2, 1, 3, 0)  # (P, T, V, C) -> (V, C', P, T') -> (P, C', T', V)
         return y.reshape(clips, persons, y.shape[1], y.shape[2], joints)  # -> (N, M, C', T', V)
+
+    def _pooled(self, people: torch.Tensor, persons: int) -> torch.Tensor:
+        if self.present is None:
+            features = pooled_people(self.trunk(people))  # (P, T, V, C) -> (P, C')
+        else:
+            picked, used = self.present.pick(people)  # (P, T, V, C) -> (P', T, V, C)
+            features = self.present.put_back(pooled_people(self.trunk(picked)), used, people)  # (P', C') -> (P, C')
+        features = features.reshape(-1, persons, features.shape[1]).mean(dim=1)  # (P, C') -> (N, C')
+        return features[:, None, :, None, None]  # (N, C') -> (N, 1, C', 1, 1)
+
+
+def _fix_block(block: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+    block.gcn.frames = int(inputs[0].shape[3])

@@ -69,7 +69,7 @@ def _taps(members: Sequence[Branch]) -> tuple[int, int]:
 
 
 def _width(members: Sequence[Branch]) -> int:
-    channels = sum(branch.reduce.out_channels for branch in members)
+    channels: int = sum(branch.reduce.out_channels for branch in members)
     return channels + -channels % _BLOCK
 
 
@@ -94,7 +94,7 @@ def _cost(members: Sequence[Branch], out_channels: int) -> float:
     else:
         uses, taps, strides = 1, 0, _strides(members[0])
     width = _width(members)
-    return width * (members[0].reduce.in_channels * strides[1] + width * taps + out_channels * uses)
+    return float(width * (members[0].reduce.in_channels * strides[1] + width * taps + out_channels * uses))
 
 
 def _packed_conv(members: Sequence[Branch], like: nn.Conv2d) -> Branch:
@@ -139,12 +139,10 @@ def pack(branches: Branches) -> Branches:
     """The same temporal convolution in whole channel blocks.
 
     Raises:
-        Refusal: when the channels are whole blocks already, or a kernel is not centred.
+        Refusal: when a kernel is not centred, or there are too many branches to search.
     """
     members = list(branches.branches)
     convs = [branch.temporal for branch in members if isinstance(branch.temporal, nn.Conv2d)]
-    if all(branch.reduce.out_channels % _BLOCK == 0 for branch in members):
-        raise Refusal(f"its branches fill blocks of {_BLOCK} channels already")
     if len(members) > _MOST_BRANCHES:
         raise Refusal(f"it has {len(members)} branches; groupings are searched for up to {_MOST_BRANCHES}")
     if any(2 * conv.padding[0] != conv.dilation[0] * (conv.kernel_size[0] - 1) for conv in convs):
@@ -173,6 +171,8 @@ def _apply(model: nn.Module, _context: FrameContext) -> Applied:
         tcn = getattr(block, "tcn", None)
         if not isinstance(tcn, Branches):
             ledger.refuse(f"{path}.tcn", f"{type(tcn).__name__} is not a folded mstcn")
+            continue
+        if all(branch.reduce.out_channels % _BLOCK == 0 for branch in tcn.branches):
             continue
         with ledger.refusing(f"{path}.tcn"):
             block.tcn = pack(tcn)
