@@ -5,6 +5,7 @@ import argparse
 import sys
 
 from stgcn_onnx import cli
+from stgcn_onnx.bench.options import positive
 from stgcn_onnx.console import Log
 
 
@@ -27,11 +28,11 @@ def main() -> int:
     add("--trust-checkpoint", action="store_true", default=None, help="unpickle the checkpoint without restriction")
     add("--trust-config", action="store_true", default=None, help="run the config as Python code")
     add("-d", "--device", metavar="cpu|cuda:0", help="where to measure")
-    add("--batch-size", metavar="N", type=int, help="with --model: clips in a batch, where that axis is free")
-    add("--num-frames", metavar="T", type=int, help="with --model: frames in a clip, where that axis is free")
+    add("--batch-size", metavar="N", type=positive, help="with --model: clips in a batch, where that axis is free")
+    add("--num-frames", metavar="T", type=positive, help="with --model: frames in a clip, where that axis is free")
     add("--people", metavar="1,2", help="measure with so many people present as well, the other slots empty")
-    add("--rounds", metavar="N", type=int, help="processes per candidate, taking turns")
-    add("--iterations", metavar="N", type=int, help="timed runs per process")
+    add("--rounds", metavar="N", type=positive, help="processes per candidate, taking turns")
+    add("--iterations", metavar="N", type=positive, help="timed runs per process")
     cli.add_switch(parser, "official", "with --peers: the official ten-stage ST-GCN++ with random weights as well (on)")
     add("--json", metavar="FILE", help="write the figures as JSON")
     add("--markdown", metavar="FILE", help="write the tables as Markdown")

@@ -10,7 +10,7 @@ from stgcn_onnx.bench.report import Report, Row
 
 _SIZE_INCHES = (10.0, 4.0)
 # Okabe and Ito's palette, told apart by colour-blind readers too; the marker says it again.
-_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
+_STYLES = {"PyTorch eager": ("#0072B2", "o"), "plain export": ("#D55E00", "s"), "this converter": ("#009E73", "^")}
 
 
 def plot(report: Report) -> str:
@@ -32,7 +32,8 @@ def plot(report: Report) -> str:
 
 
 def _panel(axes: Any, rows: Sequence[Row], place: Callable[[Row], int], label: str) -> None:
-    for (colour, marker), name in zip(_STYLES, dict.fromkeys(row.label for row in rows), strict=False):
+    for name in dict.fromkeys(row.label for row in rows):
+        colour, marker = _STYLES[name.partition(",")[0]]
         points = sorted((place(row), row.figures.median_ms) for row in rows if row.label == name and row.figures)
         middle = [spread.median for _, spread in points]
         reach = [[s.median - s.min for _, s in points], [s.max - s.median for _, s in points]]

@@ -38,7 +38,8 @@ class Subject:
             UsageError: the file does not take that size.
         """
         traced = self.traced
-        batch, frames = batch or traced.batch, frames or traced.frames
+        batch = traced.batch if batch is None else batch
+        frames = traced.frames if frames is None else frames
         for option, asked, own, limits in (
             ("--batch-size", batch, traced.batch, self.batch_range),
             ("--num-frames", frames, traced.frames, self.frames_range),

@@ -1,0 +1,74 @@
+"""Which module of the network a node of onnxruntime's optimised graph comes from.
+
+The torchscript exporter names nodes after modules (`/backbone/gcn.0/tcn/Concat`); for other names the file's own
+`blocks` say which module computes which value last, so the place in the graph decides. onnxruntime renames what it
+fuses after a value that the fused node gives, and the layout changes it adds after nothing at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from onnx import ModelProto
+
+_ADDED = re.compile(r"_kernel_time$|_nchwc$|_token_\d+$")
+UNKNOWN = "(no module)"
+
+
+def node_name(event: str) -> str:
+    """The name of a node in an event of the profiler, without what onnxruntime added to it."""
+    name = event.removesuffix("_kernel_time")
+    while (shorter := _ADDED.sub("", name)) != name:
+        name = shorter
+    return name.removeprefix("fused ")
+
+
+class ModuleFinder:
+    """Finds the module of a node by its name in the profile.
+
+    Args:
+        model: the file as it was written, before onnxruntime optimises it.
+        blocks: the last value that each module computes, by the module's path.
+    """
+
+    def __init__(self, model: ModelProto, blocks: Mapping[str, str]) -> None:
+        places = {name: place for place, node in enumerate(model.graph.node) for name in node.output}
+        # Of modules that end in the same value the innermost is meant.
+        ends = sorted((places[value], -path.count("."), path) for path, value in blocks.items() if value in places)
+        self._known: dict[str, str] = {}
+        for place, node in enumerate(model.graph.node):
+            by_place = next((path for end, _, path in ends if end >= place), UNKNOWN)
+            for name in (node.name, *node.output):
+                self._known[name] = scope_of(node.name) or by_place
+
+    def find(self, name: str) -> str | None:
+        """The path of the module, `backbone.gcn.0.tcn`; None for a node that onnxruntime added."""
+        return self._known.get(name) or scope_of(name)
+
+
+def scope_of(name: str) -> str:
+    """The module path in a node's name; empty where the name holds none.
+
+    Containers repeat their own name in that of a child (`branches.0/branches.0.3`), which is said once here.
+    """
+    if not name.startswith("/"):
+        return ""
+    parts: list[str] = []
+    for part in name.strip("/").split("/")[:-1]:
+        if parts and part.startswith(f"{parts[-1]}."):
+            parts[-1] = part
+        else:
+            parts.append(part)
+    return ".".join(parts)
+
+
+def shortened(module: str, depth: int) -> str:
+    """The path down to `depth` modules; a number belongs to the container before it (`gcn.0` is one)."""
+    parts: list[str] = []
+    for part in module.split("."):
+        if part.isdigit() and parts:
+            parts[-1] += f".{part}"
+        else:
+            parts.append(part)
+    return ".".join(parts[:depth])
