@@ -80,13 +80,13 @@ def compare(
             hint="an axis came out wrong; try the other exporter",
         )
     difference = _distance(candidate, reference)
-    magnitude = np.abs(np.nan_to_num(reference, posinf=0.0, neginf=0.0))
+    magnitude = np.abs(np.nan_to_num(reference.astype(np.float64), posinf=0.0, neginf=0.0))
     winners = reference.argmax(axis=-1)
     agrees = candidate.argmax(axis=-1) == winners
     best_two = np.sort(np.nan_to_num(reference), axis=-1)[:, -2:]
     margins = best_two[:, -1] - best_two[:, 0] if reference.shape[-1] > 1 else np.full(len(reference), np.inf)
     slack = 2 * (tolerance.atol + tolerance.rtol * magnitude.max(axis=-1))
-    within = tolerance.allows(candidate, reference)
+    needed_atol = max(0.0, float((difference - tolerance.rtol * magnitude).max()))
     return Comparison(
         label=label,
         shape=shape,
@@ -96,11 +96,11 @@ def compare(
         cosine=_cosine(candidate, reference),
         argmax_agreement=float(agrees.mean()),
         margin=float(margins.min()),
-        needed_atol=max(0.0, float((difference - tolerance.rtol * magnitude).max())),
+        needed_atol=needed_atol,
         needed_rtol=max(0.0, float(((difference - tolerance.atol) / (magnitude + _TINY)).max())),
         rounding_abs=float(_distance(reference, exact).max()),
         candidate_float64_abs=float(_distance(candidate, exact).max()),
-        passed=within and bool((agrees | (margins <= slack)).all()),
+        passed=needed_atol <= tolerance.atol and bool((agrees | (margins <= slack)).all()),
     )
 
 
