@@ -106,5 +106,8 @@ def test_a_conversion_that_became_slower_leaves_no_file(tiny: Tiny) -> None:
     # The measurement is asked for on the command line, as a build server would.
     outcome = run_script("convert.py", "--preset", tiny.preset, "--benchmark", "--no-verify")
     outcome.expect_error(
-        7, "benchmark.max_regression: ONNX [1, 2, 20, 17, 3]", "times slower, allowed 1.1", nothing_in=tiny.output.parent
+        7,
+        "benchmark.max_regression: ONNX [1, 2, 20, 17, 3]",
+        "times slower, allowed 1.1",
+        nothing_in=tiny.output.parent,
     )

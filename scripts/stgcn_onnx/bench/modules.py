@@ -42,8 +42,8 @@ class ModuleFinder:
             for name in (node.name, *node.output):
                 self._known[name] = scope_of(node.name) or by_place
 
-    def find(self, name: str) -> str | None:
-        """The path of the module, `backbone.gcn.0.tcn`; None for a node that onnxruntime added."""
+    def find(self, name: str) -> str:
+        """The path of the module, `backbone.gcn.0.tcn`; empty for a node that onnxruntime added."""
         return self._known.get(name) or scope_of(name)
 
 
