@@ -39,8 +39,8 @@ def pair_up(stage: Stage, gap_m: Array, turn_rad: Array, shifts: tuple[Array, Ar
 
 
 def moments(stage: Stage, rate_hz: float, first_s: float = 0.0) -> list[float]:
-    """Irregular moments from `first_s` to the end, about `rate_hz` a second; one at least."""
-    found = [first_s + stage.draw(0.0, 0.6 / rate_hz)]
+    """Irregular moments from `first_s` to the end, about `rate_hz` a second; one at least, early enough to be seen."""
+    found = [first_s + stage.draw(0.0, min(0.6 / rate_hz, 0.4 * stage.duration_s))]
     while found[-1] < stage.duration_s:
         found.append(found[-1] + stage.draw(0.55, 1.6) / rate_hz)
     return found[:-1] if len(found) > 1 else found

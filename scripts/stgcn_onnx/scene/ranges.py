@@ -45,28 +45,28 @@ class SceneRanges:
 
 TRAIN = SceneRanges(
     name="train",
-    camera_height_m=((2.2, 4.5),),
-    camera_distance_m=((3.2, 8.5),),
-    vertical_view_deg=((34.0, 58.0),),
-    body_height_m=((1.55, 1.90),),
-    tempo=((0.80, 1.25),),
-    frame_rate_hz=((16.0, 30.0),),
+    camera_height_m=((2.0, 5.0),),
+    camera_distance_m=((2.8, 10.0),),
+    vertical_view_deg=((30.0, 62.0),),
+    body_height_m=((1.50, 1.95),),
+    tempo=((0.75, 1.35),),
+    frame_rate_hz=((14.0, 31.0),),
     jitter=((0.005, 0.018),),
-    lag=((0.0, 0.35),),
-    loss=((0.005, 0.06),),
+    lag=((0.0, 0.40),),
+    loss=((0.0, 0.08),),
 )
 
 HELD_OUT = SceneRanges(
     name="held_out",
-    camera_height_m=((1.6, 2.1), (4.6, 6.0)),
-    camera_distance_m=((2.7, 3.1), (8.7, 11.0)),
-    vertical_view_deg=((30.0, 33.5), (58.5, 66.0)),
-    body_height_m=((1.40, 1.54), (1.91, 2.05)),
-    tempo=((0.70, 0.79), (1.26, 1.40)),
-    frame_rate_hz=((13.0, 15.8), (30.5, 34.0)),
-    jitter=((0.0183, 0.023),),
-    lag=((0.36, 0.45),),
-    loss=((0.062, 0.09),),
+    camera_height_m=((1.6, 1.95), (5.05, 6.0)),
+    camera_distance_m=((2.4, 2.75), (10.1, 12.0)),
+    vertical_view_deg=((27.0, 29.5), (62.5, 68.0)),
+    body_height_m=((1.35, 1.49), (1.96, 2.08)),
+    tempo=((0.65, 0.74), (1.36, 1.50)),
+    frame_rate_hz=((11.5, 13.8), (31.5, 36.0)),
+    jitter=((0.0183, 0.022),),
+    lag=((0.41, 0.48),),
+    loss=((0.082, 0.10),),
 )
 
 
