@@ -185,7 +185,7 @@ def _action_table(held_out: Mapping[str, Any]) -> str:
 def _training_lines(training: Mapping[str, Any]) -> str:
     return (
         f"Trained on {training['train_clips']} generated clips for {training['epochs']} epochs (seed "
-        f"{training['seed']}, {training['precision']}, {training['threads']} threads): {training['training_s'] / 60:.1f} minutes of training "
-        f"after {training['generation_s']:.0f} s of generating clips, {training['cpu_s'] / 60:.1f} minutes of CPU time "
-        f"in all; PyTorch {training['torch']}.\n"
+        f"{training['seed']}, {training['precision']}, {training['threads']} threads): "
+        f"{training['training_s'] / 60:.1f} minutes of training after {training['generation_s']:.0f} s of generating "
+        f"clips, {training['cpu_s'] / 60:.1f} minutes of CPU time in all; PyTorch {training['torch']}.\n"
     )
