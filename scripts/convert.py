@@ -3,35 +3,21 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from stgcn_onnx import cli
 from stgcn_onnx.console import Log
 from stgcn_onnx.preset_file import load_preset
-from stgcn_onnx.preset_text import dry_run_text
+from stgcn_onnx.summary import run_conversion
 
 
 def command(arguments: argparse.Namespace, log: Log) -> int:
-    resolved = load_preset(arguments.preset, cli.preset_overrides(arguments))
-    if arguments.dry_run:
-        print(dry_run_text(resolved))
-        return 0
-    from stgcn_onnx.depfile import write_depfile
-    from stgcn_onnx.pipeline import convert
-    from stgcn_onnx.summary import summarise
-
-    conversion = convert(resolved, log)
-    if arguments.depfile:
-        write_depfile(Path(arguments.depfile), cli.shown(conversion.output), conversion.sources)
-    summarise(conversion, resolved, log)
-    return 0
+    return run_conversion(load_preset(arguments.preset, cli.preset_overrides(arguments)), arguments, log)
 
 
 def main() -> int:
     parser = cli.Parser(__doc__ or "")
     cli.add_preset_options(parser)
-    parser.add_argument("--dry-run", action="store_true", help="print the resolved preset and where each value is from")
-    parser.add_argument("--depfile", metavar="FILE", help="write a make dependency file after success")
+    cli.add_run_options(parser)
     return cli.run(command, parser)
 
 

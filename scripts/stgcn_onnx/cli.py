@@ -15,6 +15,28 @@ from stgcn_onnx.console import Log
 from stgcn_onnx.errors import INTERRUPTED, ConverterError
 from stgcn_onnx.preset_file import Override, parse_set
 
+_NAMED = {
+    "config": "model.config",
+    "checkpoint": "model.checkpoint",
+    "output": "output",
+    "device": "device",
+    "opset": "export.opset",
+    "exporter": "export.exporter",
+    "batch_size": "input.batch_size",
+    "num_frames": "input.num_frames",
+    "num_person": "input.num_person",
+    "dynamic": "axes.batch_size.dynamic",
+    "dynamic_frames": "axes.num_frames.dynamic",
+    "precision": "export.precision",
+    "verify": "verify.enabled",
+    "rtol": "verify.rtol",
+    "atol": "verify.atol",
+    "data": "verify.data",
+    "benchmark": "benchmark.enabled",
+    "trust_checkpoint": "model.trust_checkpoint",
+    "trust_config": "model.trust_config",
+}
+"""The preset key that an option sets, by the name of its argument."""
 _UNRECOGNISED = re.compile(r"unrecognized arguments: (\S+)")
 
 
@@ -24,7 +46,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description: str) -> None:
         super().__init__(description=description, allow_abbrev=False, formatter_class=argparse.RawTextHelpFormatter)
 
-    def failure(self, message: str) -> NoReturn:
+    def error(self, message: str) -> NoReturn:
         found = _UNRECOGNISED.match(message)
         hint = f"see {self.prog} --help"
         if found:
@@ -64,30 +86,65 @@ def run(command: Callable[[argparse.Namespace, Log], int], parser: Parser, argv:
 
 
 def add_preset_options(parser: Parser, *, default: str = "custom") -> None:
-    """The options that choose a preset and override its values."""
+    """The options of a conversion: which preset, and the values of it that have an option of their own."""
+    add_model_options(parser, default=default)
+    add_export_options(parser)
+    add_switch(parser, "verify", "compare with PyTorch before the file appears")
+    add_tolerance_options(parser)
+    add_switch(parser, "benchmark", "measure against PyTorch eager")
+
+
+def add_model_options(parser: Parser, *, default: str | None) -> None:
+    """Which preset, which model, how far it is trusted, and where it runs."""
     add = parser.add_argument
-    add("--preset", default=default, metavar="NAME|FILE", help=f"preset by name or path (default: {default})")
+    add("--preset", default=default, metavar="NAME|FILE", help=f"preset by name or path (default: {default or 'own'})")
     add("--config", metavar="FILE", help="MMAction2 config (.py or mmaction::skeleton/...)")
     add("--checkpoint", metavar="FILE", help="checkpoint (.pth)")
-    add("-o", "--output", metavar="FILE", help="the ONNX file to write")
+    add_trust_options(parser)
     add("-d", "--device", metavar="cpu|cuda:0", help="where to verify and measure")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="any preset value, e.g. export.opset=13")
+    add("-v", "--verbose", action="store_true", help="show each stage, every shape, tracebacks")
+
+
+def add_trust_options(parser: Parser) -> None:
+    """The ways out of safe loading."""
+    add = parser.add_argument
+    add("--trust-checkpoint", action="store_true", default=None, help="unpickle the checkpoint without restriction")
+    add("--trust-config", action="store_true", default=None, help="run the config as Python code")
+
+
+def add_run_options(parser: Parser) -> None:
+    """What a conversion does besides converting."""
+    add = parser.add_argument
+    add("--dry-run", action="store_true", help="print the resolved preset and where each value is from")
+    add("--depfile", metavar="FILE", help="write a make dependency file after success")
+
+
+def add_export_options(parser: Parser) -> None:
+    """What the ONNX file is like."""
+    add = parser.add_argument
+    add("-o", "--output", metavar="FILE", help="the ONNX file to write")
     add("--opset", metavar="N", type=int, help="opset of the standard ONNX domain")
     add("--exporter", metavar="NAME", help="torchscript or dynamo")
     add("--batch-size", metavar="N", type=int, help="clips in a batch")
     add("--num-frames", metavar="N", type=int, help="frames in a clip")
     add("--num-person", metavar="N", type=int, help="people in a clip")
+    add_dynamic_switches(parser)
+    add("--precision", metavar="fp32", help="arithmetic of the file")
+
+
+def add_dynamic_switches(parser: Parser) -> None:
+    """Which axes stay free."""
     add_switch(parser, "dynamic", "leave the batch size free; --no-dynamic fixes every axis")
     add_switch(parser, "dynamic-frames", "leave the number of frames free")
-    add("--precision", metavar="fp32", help="arithmetic of the file")
-    add_switch(parser, "verify", "compare with PyTorch before the file appears")
+
+
+def add_tolerance_options(parser: Parser) -> None:
+    """How the file is compared."""
+    add = parser.add_argument
     add("--rtol", metavar="X", type=float, help="relative tolerance of the logits")
     add("--atol", metavar="X", type=float, help="absolute tolerance of the logits")
     add("--data", metavar="FILE", help="annotation pickle: compare on real clips as well")
-    add_switch(parser, "benchmark", "measure against PyTorch eager")
-    add("--trust-checkpoint", action="store_true", default=None, help="unpickle the checkpoint without restriction")
-    add("--trust-config", action="store_true", default=None, help="run the config as Python code")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="any preset value, e.g. export.opset=13")
-    add("-v", "--verbose", action="store_true", help="show each stage, every shape, tracebacks")
 
 
 def add_switch(parser: Parser, name: str, text: str) -> None:
@@ -96,41 +153,19 @@ def add_switch(parser: Parser, name: str, text: str) -> None:
 
 
 def preset_overrides(arguments: argparse.Namespace) -> list[Override]:
-    """The values that the options of `add_preset_options` override: `--set` first, then the named options."""
-    overrides = [parse_set(text) for text in arguments.set]
-    named: list[tuple[str, str, object]] = [
-        ("model.config", "--config", arguments.config),
-        ("model.checkpoint", "--checkpoint", arguments.checkpoint),
-        ("output", "--output", arguments.output),
-        ("device", "--device", arguments.device),
-        ("export.opset", "--opset", arguments.opset),
-        ("export.exporter", "--exporter", arguments.exporter),
-        ("input.batch_size", "--batch-size", arguments.batch_size),
-        ("input.num_frames", "--num-frames", arguments.num_frames),
-        ("input.num_person", "--num-person", arguments.num_person),
-        ("axes.batch_size.dynamic", "--[no-]dynamic", arguments.dynamic),
-        ("axes.num_frames.dynamic", "--[no-]dynamic-frames", _dynamic_frames(arguments)),
-        ("export.precision", "--precision", arguments.precision),
-        ("verify.enabled", "--[no-]verify", arguments.verify),
-        ("verify.rtol", "--rtol", arguments.rtol),
-        ("verify.atol", "--atol", arguments.atol),
-        ("verify.data", "--data", arguments.data),
-        ("benchmark.enabled", "--[no-]benchmark", arguments.benchmark),
-        ("model.trust_checkpoint", "--trust-checkpoint", arguments.trust_checkpoint),
-        ("model.trust_config", "--trust-config", arguments.trust_config),
-    ]
+    """The preset values that the given options replace: `--set` first, then the named options."""
+    overrides = [parse_set(text) for text in getattr(arguments, "set", [])]
     if arguments.checkpoint is not None:
         # The digest in a preset belongs to the preset's own checkpoint.
         overrides.insert(0, Override("model.sha256", None, "--checkpoint"))
-    overrides += [Override(key, value, option) for key, option, value in named if value is not None]
+    if getattr(arguments, "dynamic", None) is False:
+        overrides.append(Override("axes.num_frames.dynamic", False, "--no-dynamic"))
+    for name, key in _NAMED.items():
+        value = getattr(arguments, name, None)
+        if value is not None:
+            option = ("--no-" if value is False else "--") + name.replace("_", "-")
+            overrides.append(Override(key, value, option))
     return overrides
-
-
-def _dynamic_frames(arguments: argparse.Namespace) -> bool | None:
-    if arguments.dynamic is False and arguments.dynamic_frames is None:
-        return False
-    chosen: bool | None = arguments.dynamic_frames
-    return chosen
 
 
 def _interrupt(_signal: int, _frame: object) -> None:

@@ -84,6 +84,21 @@ def load_preset(name_or_path: str, overrides: Sequence[Override] = ()) -> Resolv
     files = list(_chain(path))
     for file, entries in reversed(files):
         _merge(values, entries, file)
+    return _resolved(path.stem, values, overrides, tuple(file for file, _ in files), path)
+
+
+def preset_of_options(name: str, overrides: Sequence[Override]) -> ResolvedPreset:
+    """A preset without a file, of defaults and overrides alone.
+
+    Raises:
+        UsageError: an unknown key, a wrong type, or a value that has no default and was not given.
+    """
+    return _resolved(name, {}, overrides, (), Path(name))
+
+
+def _resolved(
+    name: str, values: dict[str, _Value], overrides: Sequence[Override], files: tuple[Path, ...], path: Path
+) -> ResolvedPreset:
     for override in overrides:
         _put(values, override.key, _Value(override.value, override.source, Path.cwd()))
     nested = _nest({key: _absolute(key, item) for key, item in values.items()})
@@ -94,7 +109,7 @@ def load_preset(name_or_path: str, overrides: Sequence[Override] = ()) -> Resolv
         raise explain(error, path, origins) from error
     for key, _ in _leaves(preset.model_dump()):
         origins.setdefault(key, "default")
-    return ResolvedPreset(path.stem, preset, tuple(file for file, _ in files), origins)
+    return ResolvedPreset(name, preset, files, origins)
 
 
 def parse_set(text: str) -> Override:
