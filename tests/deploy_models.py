@@ -32,13 +32,15 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            if not tensor.is_floating_point() or name.endswith(".A"):
+            if not tensor.is_floating_point() or (name.endswith(".A") and not tensor.requires_grad):
                 continue
             noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
             if name.endswith("running_var") or (name.endswith(".weight") and tensor.dim() == 1):
                 noise = 0.5 + noise.abs()
             elif name.endswith(".PA"):
                 noise = 1 + 0.3 * noise
+            elif name.endswith(".A"):
+                noise = tensor + 0.1 * noise
             elif tensor.dim() > 1:
                 noise = noise / tensor[0].numel() ** 0.5
             tensor.copy_(noise.to(tensor.dtype))

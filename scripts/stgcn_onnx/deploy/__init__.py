@@ -20,6 +20,7 @@ from stgcn_onnx.deploy import (
     einsum_free,
     even_frames,
     joint_major,
+    joint_rank,
     packed_branches,
     pooled_head,
 )
@@ -34,6 +35,7 @@ REWRITES: tuple[Rewrite, ...] = (
     even_frames.REWRITE,
     packed_branches.REWRITE,
     joint_major.REWRITE,
+    joint_rank.REWRITE,
     pooled_head.REWRITE,
     absent_people.REWRITE,
 )

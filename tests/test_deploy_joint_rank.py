@@ -1,0 +1,103 @@
+"""Twin of scripts/stgcn_onnx/deploy/joint_rank.py and tensor_rank.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from deploy_models import PREFIXES, RELATIVE_LIMIT, largest_error, recogniser
+
+from stgcn_onnx.deploy import deploy, joint_rank
+from stgcn_onnx.deploy.joint_rank import JointRankGraphConv
+from stgcn_onnx.deploy.tensor_rank import decompose, groupings
+
+CHOSEN = PREFIXES["joint_rank"]
+WIDE: dict[str, Any] = {"base_channels": 64, "num_stages": 2, "inflate_stages": [], "down_stages": []}
+
+
+def adjacencies(subsets: int = 3, joints: int = 17, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.random.default_rng(seed).standard_normal((subsets, joints, joints))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_terms_sum_to_the_adjacencies(seed: int) -> None:
+    target = adjacencies(seed=seed)
+    terms = decompose(target, 4, 9)
+    assert terms is not None and terms.count == 36
+    assert np.abs(terms.tensor() - target).max() < 1e-13 * np.abs(target).max()
+    assert terms.gain() < 12
+
+
+def test_too_few_terms_are_not_found() -> None:
+    assert decompose(adjacencies(), 4, 6) is None
+
+
+def test_no_terms_for_adjacencies_of_zeros() -> None:
+    assert decompose(np.zeros((3, 17, 17)), 4, 9) is None
+
+
+def test_the_same_terms_each_time() -> None:
+    one, other = decompose(adjacencies(), 5, 7), decompose(adjacencies(), 5, 7)
+    assert one is not None and other is not None
+    assert np.array_equal(one.left, other.left) and np.array_equal(one.mixtures, other.mixtures)
+
+
+def test_groupings_save_a_quarter_or_are_none() -> None:
+    assert list(groupings(3, 17, 5)) == [(4, 9), (5, 7)]
+    assert list(groupings(1, 17, 3)) == []
+    assert all(groups * rank <= 0.75 * 3 * 25 for groups, rank in groupings(3, 25, 5))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gcn_adaptive": None},
+        {"gcn_adaptive": "init", "gcn_conv_pos": "post"},
+        {"gcn_adaptive": "offset", "gcn_with_res": False},
+        {"gcn_adaptive": "importance", "tcn_type": "unit_tcn", "mode": "stgcn_spatial"},
+    ],
+    ids=str,
+)
+def test_same_function_in_float64(options: dict[str, Any]) -> None:
+    model = recogniser(**WIDE, **options)
+    rewritten, applied = deploy(model, CHOSEN, num_frames=None, frame_range=None)
+    assert (applied[-1].count, applied[-1].refusals) == (1, ())
+    assert isinstance(rewritten.backbone.gcn[1].gcn, JointRankGraphConv)
+    assert largest_error(model, rewritten) < RELATIVE_LIMIT
+
+
+def test_a_block_that_widens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joint_rank, "_PER_TERM_VALUE", 0)
+    model = recogniser()
+    rewritten, applied = deploy(model, CHOSEN, num_frames=12, frame_range=None)
+    assert applied[-1].count == 2
+    assert largest_error(model, rewritten, frames=(12,)) < RELATIVE_LIMIT
+
+
+def test_nothing_to_do_for_few_channels_or_one_subset() -> None:
+    for options in ({}, {**WIDE, "mode": "binary_adj"}):
+        model = recogniser(**options)
+        rewritten, applied = deploy(model, CHOSEN, num_frames=None, frame_range=None)
+        assert (applied[-1].count, applied[-1].refusals) == (0, ())
+        assert largest_error(model, rewritten) < RELATIVE_LIMIT
+
+
+def test_refuses_where_no_terms_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joint_rank, "decompose", lambda *_: None)
+    model = recogniser(**WIDE)
+    rewritten, applied = deploy(model, CHOSEN, num_frames=None, frame_range=None)
+    assert applied[-1].refusals == ("backbone.gcn.1.gcn: no 36 terms were found that sum to its adjacencies",)
+    assert largest_error(model, rewritten) < RELATIVE_LIMIT
+
+
+def test_rounding_in_float32_stays_small() -> None:
+    model = recogniser(**WIDE)
+    rewritten, _ = deploy(model.float(), CHOSEN, num_frames=None, frame_range=None)
+    exact = recogniser(**WIDE)
+    x = torch.randn(1, 2, 12, 17, 2)
+    with torch.no_grad():
+        expected = exact(x.double())
+        error = float((rewritten(x).double() - expected).abs().max() / expected.abs().max())
+    assert error < 3e-6
