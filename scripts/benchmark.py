@@ -22,12 +22,7 @@ def main() -> int:
     add("--model", metavar="FILE", help="an ONNX file of this converter, against its PyTorch model")
     add("--table", action="store_true", help="build and measure PyTorch and the file: static, dynamic, in batches")
     add("--peers", action="store_true", help="build and measure everything that could be used instead")
-    add("--preset", metavar="NAME|FILE", help="preset by name or path (default: the file's own, or realtime)")
-    add("--config", metavar="FILE", help="MMAction2 config (.py or mmaction::skeleton/...)")
-    add("--checkpoint", metavar="FILE", help="checkpoint (.pth)")
-    add("--trust-checkpoint", action="store_true", default=None, help="unpickle the checkpoint without restriction")
-    add("--trust-config", action="store_true", default=None, help="run the config as Python code")
-    add("-d", "--device", metavar="cpu|cuda:0", help="where to measure")
+    cli.add_model_options(parser, default=None)
     add("--batch-size", metavar="N", type=positive, help="with --model: clips in a batch, where that axis is free")
     add("--num-frames", metavar="T", type=positive, help="with --model: frames in a clip, where that axis is free")
     add("--people", metavar="1,2", help="measure with so many people present as well, the other slots empty")
@@ -38,8 +33,6 @@ def main() -> int:
     add("--markdown", metavar="FILE", help="write the tables as Markdown")
     add("--svg", metavar="FILE", help="with --peers: plot latency against frames and against people present")
     add("--update-readme", metavar="FILE", help="replace the section between the benchmark markers of a Markdown file")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="any preset value, e.g. benchmark.warmup=10")
-    add("-v", "--verbose", action="store_true", help="show each round, tracebacks")
     return cli.run(command, parser)
 
 

@@ -36,6 +36,7 @@ def file_report(eager_ms: float = 40.0, onnx_ms: float = 10.0) -> Report:
         device="cpu",
         machine=MACHINE,
         versions={"python": "3.11"},
+        thread_settings={},
         busy_percent=0.0,
         effort=EFFORT,
         rows=tuple(row(item, 0, {PYTORCH: eager}) for item in (eager, onnx)),

@@ -16,9 +16,10 @@ from stgcn_onnx.bench.report import Report, report_json
 from stgcn_onnx.bench.subject import Subject, read_subject, require_same_checkpoint
 from stgcn_onnx.bench.tables import document, show, tables_of
 from stgcn_onnx.bench.variants import measure_variants
+from stgcn_onnx.cli import preset_overrides
 from stgcn_onnx.console import Log
 from stgcn_onnx.errors import UsageError
-from stgcn_onnx.preset_file import Override, parse_set, preset_names
+from stgcn_onnx.preset_file import Override, preset_names
 from stgcn_onnx.runtime import require_device
 
 _DEFAULT_PRESET = "realtime"
@@ -46,20 +47,12 @@ def benchmark(arguments: argparse.Namespace, log: Log) -> None:
 
 
 def overrides(arguments: argparse.Namespace) -> tuple[Override, ...]:
-    """The values of a preset that the options replace: `--set` first, then the named ones."""
-    named = (
-        ("model.config", "--config", arguments.config),
-        ("model.checkpoint", "--checkpoint", arguments.checkpoint),
-        ("model.trust_checkpoint", "--trust-checkpoint", arguments.trust_checkpoint),
-        ("model.trust_config", "--trust-config", arguments.trust_config),
-        ("device", "--device", arguments.device),
-        ("benchmark.rounds", "--rounds", arguments.rounds),
-        ("benchmark.iterations", "--iterations", arguments.iterations),
-    )
-    # The digest in a preset belongs to the preset's own checkpoint.
-    digest = [Override("model.sha256", None, "--checkpoint")] if arguments.checkpoint else []
-    chosen = [Override(key, value, option) for key, option, value in named if value is not None]
-    return (*digest, *map(parse_set, arguments.set), *chosen)
+    """The preset values that the options replace; sizes are asked of the file that is measured, not of the preset."""
+    of_file = ("batch_size", "num_frames")
+    given = argparse.Namespace(**{key: value for key, value in vars(arguments).items() if key not in of_file})
+    effort = {"rounds": arguments.rounds, "iterations": arguments.iterations}
+    own = [Override(f"benchmark.{key}", value, f"--{key}") for key, value in effort.items() if value is not None]
+    return (*preset_overrides(given), *own)
 
 
 def parse_people(text: str | None) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stgcn_onnx.bench.gate import apply_gate, read_gate
-from stgcn_onnx.bench.machine import note_other_work, this_machine, versions
+from stgcn_onnx.bench.machine import note_other_work, this_machine, thread_settings, versions
 from stgcn_onnx.bench.report import PYTORCH, Report, Row, report_json, row
 from stgcn_onnx.bench.rounds import take_turns
 from stgcn_onnx.bench.spec import Candidate, Clips, Effort
@@ -29,7 +29,8 @@ def measure_conversion(model_path: Path, resolved: ResolvedPreset, log: Log) -> 
     """
     gate = read_gate(resolved.preset)
     subject = read_subject(model_path)
-    report = measure_file(subject, resolved.preset, log, command=f"invoke convert --preset {resolved.name} --benchmark")
+    command = f"invoke convert --preset {resolved.name} --benchmark" if resolved.files else "scripts, --benchmark"
+    report = measure_file(subject, resolved.preset, log, command=command)
     apply_gate(gate, report, log)
     return report_json(report)
 
@@ -76,6 +77,7 @@ def measure_file(
         device=preset.device,
         machine=this_machine(preset.device),
         versions=versions(),
+        thread_settings=thread_settings(),
         busy_percent=busy_percent,
         effort=effort_of(preset),
         rows=rows([first, *fewer]),

@@ -14,6 +14,7 @@ import psutil
 from stgcn_onnx.console import Log
 
 _PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "onnxslim", "mmaction2", "numpy")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_PROC_BIND", "KMP_AFFINITY", "KMP_BLOCKTIME")
 BUSY_PERCENT = 15.0
 """From here on other programs disturb the measurement."""
 
@@ -51,6 +52,11 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def thread_settings() -> dict[str, str]:
+    """Variables of the environment that change how many threads a runtime uses; empty for the defaults."""
+    return {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ}
 
 
 def note_other_work(log: Log) -> float:

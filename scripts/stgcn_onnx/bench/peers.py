@@ -17,7 +17,7 @@ from stgcn_onnx.bench.builds import FIXED, FREE_FRAMES, Source, build
 from stgcn_onnx.bench.conversion import effort_of, onnx_candidate, present, torch_candidate
 from stgcn_onnx.bench.engines import GEMM_SIDE
 from stgcn_onnx.bench.figures import Measured
-from stgcn_onnx.bench.machine import note_other_work, this_machine, versions
+from stgcn_onnx.bench.machine import note_other_work, this_machine, thread_settings, versions
 from stgcn_onnx.bench.report import ONNXRUNTIME, PYTORCH, SAME_RUNTIME, Limit, Report, Row, row
 from stgcn_onnx.bench.rivals import official as build_official
 from stgcn_onnx.bench.rivals import slimmed
@@ -95,6 +95,7 @@ def measure_peers(source: Source, log: Log, *, people: Sequence[int], official: 
         device=preset.device,
         machine=this_machine(preset.device),
         versions=versions(),
+        thread_settings=thread_settings(),
         busy_percent=busy_percent,
         effort=effort_of(preset),
         rows=tuple(rows),

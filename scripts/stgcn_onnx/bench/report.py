@@ -60,6 +60,7 @@ class Report:
     device: str
     machine: Machine
     versions: Mapping[str, str]
+    thread_settings: Mapping[str, str]
     busy_percent: float
     effort: Effort
     rows: tuple[Row, ...]

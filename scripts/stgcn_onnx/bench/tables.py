@@ -122,14 +122,17 @@ def footnote(report: Report) -> str:
         f"take turns, a process of its own for each candidate and round, {effort.iterations} timed runs each after "
         f"{effort.warmup} for warming up. Times are medians of the rounds, with the smallest and the largest; memory "
         "is the peak of the process, its libraries included. Only the ratios carry over to other machines. "
-        f"{_caveat(report.busy_percent)}Versions: {packages}."
+        f"{_caveat(report)}Versions: {packages}."
     )
 
 
-def _caveat(busy_percent: float) -> str:
-    if busy_percent <= BUSY_PERCENT:
-        return ""
-    return f"Other programs kept the processor {busy_percent:.0f} % busy when this began: the times are too long. "
+def _caveat(report: Report) -> str:
+    text = ""
+    if report.thread_settings:
+        text += f"Threads were set by {', '.join(f'{key}={value}' for key, value in report.thread_settings.items())}. "
+    if report.busy_percent > BUSY_PERCENT:
+        text += f"Other programs kept the processor {report.busy_percent:.0f} % busy at the start: times are too long. "
+    return text
 
 
 def ratio(row: Row, against: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stgcn_onnx.bench.builds import FIXED, FREE_FRAMES, Source, build
 from stgcn_onnx.bench.conversion import effort_of, onnx_candidate, torch_candidate
-from stgcn_onnx.bench.machine import note_other_work, this_machine, versions
+from stgcn_onnx.bench.machine import note_other_work, this_machine, thread_settings, versions
 from stgcn_onnx.bench.report import PYTORCH, Report, row
 from stgcn_onnx.bench.rounds import take_turns
 from stgcn_onnx.bench.subject import Subject
@@ -72,6 +72,7 @@ def _measure(source: Source, subjects: dict[str, Subject], log: Log, command: st
         device=preset.device,
         machine=this_machine(preset.device),
         versions=versions(),
+        thread_settings=thread_settings(),
         busy_percent=busy_percent,
         effort=effort_of(preset),
         rows=tuple(
