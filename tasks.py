@@ -195,7 +195,8 @@ def export(
 @script_task
 def verify(
     c: Context, model: Text = None, preset: Text = None, config: Text = None, checkpoint: Text = None,
-    data: Text = None, device: Text = None, rtol: Text = None, atol: Text = None, verbose: bool = False,
+    trust_checkpoint: bool = False, trust_config: bool = False, data: Text = None, device: Text = None,
+    rtol: Text = None, atol: Text = None, json: Text = None, set_: Texts = None, verbose: bool = False,
     runner: str = "auto",
 ) -> None:  # fmt: skip
     """Compare an ONNX file with the PyTorch model it was made from."""
