@@ -74,7 +74,7 @@ def run(command: Callable[[argparse.Namespace, Log], int], parser: Parser, argv:
         log.failure(error.message, error.hint)
         return error.code
     except KeyboardInterrupt:
-        log.failure("interrupted, nothing was written", "run the command again")
+        log.failure("interrupted; a file that was not finished was not put in place", "run the command again")
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()

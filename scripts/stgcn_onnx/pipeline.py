@@ -20,7 +20,6 @@ from stgcn_onnx.blocks import comparable_modules, value_names
 from stgcn_onnx.clips import real_cases
 from stgcn_onnx.compare import Comparison, Tolerance
 from stgcn_onnx.console import Log
-from stgcn_onnx.errors import VerificationError
 from stgcn_onnx.export import FreeAxes, check_opset, export
 from stgcn_onnx.metadata import describe
 from stgcn_onnx.model import LoadedModel, load_model
@@ -28,7 +27,7 @@ from stgcn_onnx.preset import Preset
 from stgcn_onnx.preset_file import ResolvedPreset
 from stgcn_onnx.publish import publish, sidecar, staging
 from stgcn_onnx.reference import Reference
-from stgcn_onnx.report import report_json, row_text, write_reproducer
+from stgcn_onnx.report import report_json, require_pass, row_text
 from stgcn_onnx.runtime import require_device
 from stgcn_onnx.verify import VerifyReport, verify
 from stgcn_onnx.verify_cases import Case, generated_cases
@@ -67,8 +66,8 @@ def convert(resolved: ResolvedPreset, log: Log) -> Conversion:
         names, report = [output.name], None
         if preset.verify.enabled:
             report = check(content, model, preset, log)
-            text = report_json(report, content, output.name, _versions(content))
-            _require_pass(report, text, output)
+            _refuse_failure(report, content, output)
+            text = report_json(report, content, output.name)
             names.append(_write(stage / sidecar(output, "verify.json").name, text))
         else:
             log.line("verify", "skipped, as asked: nothing is known of this file's results", style="yellow")
@@ -163,34 +162,16 @@ def _given_clips(model: LoadedModel, preset: Preset) -> Iterator[Case]:
         yield from real_cases(Path(preset.verify.data), model.config, model.shape, limit=preset.verify.clips)
 
 
-def _require_pass(report: VerifyReport, text: str, output: Path) -> None:
+def _refuse_failure(report: VerifyReport, content: bytes, output: Path) -> None:
     """Keep the report and a reproducer of a failure beside the output, under names of their own."""
-    failure = report.failure
-    if failure is None:
-        return
-    failed_report, reproducer = sidecar(output, "verify.failed.json"), sidecar(output, "verify.failed.npz")
-    failed_report.write_text(text, encoding="utf-8")
-    write_reproducer(reproducer, failure)
-    row = next(row for row in report.rows if not row.passed)
-    where = failure.divergence
-    raise VerificationError(
-        f"output {output}: {failure.case.label} {list(failure.case.clip.shape)}: logits differ from PyTorch by "
-        f"{row.max_abs:.1e}, allowed atol {report.tolerance.atol:g} + rtol {report.tolerance.rtol:g} "
-        f"(atol {row.needed_atol:.1e} would pass); first module that diverges: "
-        f"{where.module if where else 'none that can be compared'}; no file was written",
-        hint=f"see {failed_report} and {reproducer}",
-    )
+    if not report.passed:
+        require_pass(report, content, output, sidecar(output, "verify.failed.json"))
 
 
 def _obsolete(output: Path, names: list[str]) -> list[Path]:
     """Sidecars of an earlier build that speak of other bytes, and the remains of an earlier failure."""
     kinds = ("verify.json", "benchmark.json", "verify.failed.json", "verify.failed.npz")
     return [path for path in (sidecar(output, kind) for kind in kinds) if path.name not in names]
-
-
-def _versions(content: bytes) -> dict[str, str]:
-    versions: dict[str, str] = read_metadata(onnx.load_from_string(content))["versions"]
-    return versions
 
 
 def _write(path: Path, text: str) -> str:

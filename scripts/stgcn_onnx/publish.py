@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import os
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -41,7 +43,7 @@ def staging(output: Path) -> Iterator[Path]:
     _make_folder(folder)
     with full_disk_is_a_fault(output), _owned(output):
         prefix = f".{output.name}.build-"
-        for stale in folder.glob(f"{prefix}*"):
+        for stale in folder.glob(f"{glob.escape(prefix)}*"):
             shutil.rmtree(stale)
         stage = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
         try:
@@ -109,8 +111,9 @@ def _owned(output: Path) -> Iterator[None]:
                 hint="wait for it, or give another place with --output",
             ) from error
         # The owner removes its lock file at the end: one that was removed between open and lock is not ours.
-        if lock.exists() and os.fstat(stream.fileno()).st_ino == lock.stat().st_ino:
-            break
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(stream.fileno()).st_ino == lock.stat().st_ino:
+                break
         stream.close()
     try:
         stream.truncate(0)
@@ -141,9 +144,23 @@ def _sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    waiting = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, waiting)
+    """Let Ctrl-C and SIGTERM wait.
+
+    Blocking them for this thread would not do: the system then hands them to a thread of PyTorch's or onnxruntime's,
+    and Python interrupts the main thread all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    late: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: late.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in late:
+        signal.raise_signal(number)
