@@ -90,13 +90,15 @@ test_evaluator = [dict(type='AccMetric', metric_list=('top_k_accuracy', 'mean_cl
                        metric_options=dict(top_k_accuracy=dict(topk=(1,)))),
                   dict(type='ConfusionMatrix', num_classes=2)]
 
-max_epochs = 10
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_begin=1, val_interval=5)
+max_epochs = 2
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_begin=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
-optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.0005, nesterov=True))
-param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0, T_max=max_epochs, by_epoch=True, convert_to_iter_based=True)]
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=0.003, weight_decay=0.02))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, begin=0, end=40, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min=0, T_max=max_epochs, by_epoch=True, convert_to_iter_based=True)]
 
 randomness = dict(seed=0, deterministic=True)
 default_hooks = dict(
