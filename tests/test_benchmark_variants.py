@@ -6,12 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny import Tiny, run_script
+from tiny import Outcome, Tiny, finish, start_script
 
 from stgcn_onnx.bench.builds import FREE_FRAMES, Source, build
 from stgcn_onnx.console import Log
 
 ONCE = ("--rounds", "1", "--iterations", "2", "--set", "benchmark.warmup=0")
+LIMIT_S = 1200
+
+
+def measure(*arguments: object) -> Outcome:
+    """Run the command with the least effort; every candidate is a process that imports its runtime."""
+    return finish(start_script("benchmark.py", *arguments, *ONCE), timeout_s=LIMIT_S)
 
 
 def test_variants_are_verified_whatever_the_preset_says(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,8 +30,9 @@ def test_variants_are_verified_whatever_the_preset_says(tiny: Tiny, capsys: pyte
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LIMIT_S)
 def test_the_table(tiny: Tiny) -> None:
-    outcome = run_script("benchmark.py", "--table", "--preset", tiny.preset, *ONCE, "--json", tiny.folder / "t.json")
+    outcome = measure("--table", "--preset", tiny.preset, "--json", tiny.folder / "t.json")
     assert outcome.code == 0, outcome.stderr
     document = json.loads((tiny.folder / "t.json").read_text(encoding="utf-8"))
     assert [row["label"] for row in document["rows"]] == [
@@ -37,9 +44,10 @@ def test_the_table(tiny: Tiny) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LIMIT_S)
 def test_the_peers(tiny: Tiny, tmp_path: Path) -> None:
     places = ("--json", tmp_path / "p.json", "--svg", tmp_path / "p.svg")
-    outcome = run_script("benchmark.py", "--peers", "--no-official", "--preset", tiny.preset, *ONCE, *places)
+    outcome = measure("--peers", "--no-official", "--preset", tiny.preset, *places)
     assert outcome.code == 0, outcome.stderr
     document = json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))
     rows = document["rows"]
