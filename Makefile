@@ -69,12 +69,6 @@ INVOKE := .venv/bin/invoke
 # INVOKE=/path/to/invoke uses an environment of the user's own, which then needs no set-up here.
 SETUP  := $(if $(call on_command_line,INVOKE),,$(STAMP))
 
-# Conversions and tests share the cores with others (make -j): a thread that waits sleeps, it does not spin. On a
-# busy machine this makes a conversion twice as fast or better. Measurements keep OpenMP's default.
-ifeq ($(filter BENCHMARK,$(given))$(filter table,$(goals)),)
-export OMP_WAIT_POLICY ?= passive
-endif
-
 quote = '$(subst ','\'',$1)'
 
 $(STAMP): $(LOCKS)

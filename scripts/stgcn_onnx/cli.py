@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 import signal
 import sys
@@ -65,7 +66,11 @@ def run(command: Callable[[argparse.Namespace, Log], int], parser: Parser, argv:
     """
     arguments = parser.parse_args(argv)
     log = Log(verbose=getattr(arguments, "verbose", False))
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Threads that wait shall sleep: several conversions may share the cores (make -j). OpenMP reads this when PyTorch
+    # is imported; measuring processes are started without it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         return command(arguments, log)
     except ConverterError as error:
@@ -169,6 +174,9 @@ def preset_overrides(arguments: argparse.Namespace) -> list[Override]:
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
+    """Interrupt once: a second signal, sent to the whole process group for instance, must not stop the clearing up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
