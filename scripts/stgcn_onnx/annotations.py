@@ -21,14 +21,24 @@ _REQUIRED = ("frame_dir", "label", "total_frames", "keypoint")
 _KEYPOINT_AXES = 4
 
 
+def _bytes_of(text: str, encoding: str) -> bytes:
+    """Stands for `_codecs.encode`: the bytes of an array in pickle protocol 2, which MMEngine writes by default."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise pickle.UnpicklingError(f"it wants _codecs.encode to {encoding!r}")
+    return text.encode("latin1")
+
+
+_ADMITTED: Mapping[str, Callable[..., Any]] = {**ADMITTED, "_codecs.encode": _bytes_of}
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Resolves the names that NumPy arrays pickle as, and no other."""
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         full_name = f"{module}.{name}"
-        if full_name not in ADMITTED:
+        if full_name not in _ADMITTED:
             raise pickle.UnpicklingError(f"it wants {full_name}")
-        return ADMITTED[full_name]
+        return _ADMITTED[full_name]
 
 
 def read_annotations(path: Path, *, split: str | None = None) -> list[Annotation]:
@@ -72,8 +82,10 @@ def _select(content: object, split: str | None, path: Path) -> list[Annotation]:
         splits = content.get("split", {})
         if split not in splits:
             raise UsageError(f"clips {path}: no split '{split}'", hint=f"known splits: {', '.join(splits)}")
+        for index, annotation in enumerate(annotations):
+            _check(annotation, index, path)
         wanted = set(splits[split])
-        return [annotation for annotation in annotations if annotation.get("frame_dir") in wanted]
+        return [annotation for annotation in annotations if annotation["frame_dir"] in wanted]
     if isinstance(content, list):
         return content
     raise UsageError(

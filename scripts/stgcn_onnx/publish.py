@@ -154,8 +154,8 @@ def _uninterrupted() -> Iterator[None]:
         return
     late: list[int] = []
     before = {
-        number: signal.signal(number, lambda number, _frame: late.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        each: signal.signal(each, lambda number, _frame: late.append(number))
+        for each in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield

@@ -16,7 +16,7 @@ from stgcn_onnx.artefact import read_metadata
 from stgcn_onnx.compare import Comparison
 from stgcn_onnx.errors import UsageError, VerificationError
 from stgcn_onnx.publish import full_disk_is_a_fault
-from stgcn_onnx.verify import Failure, VerifyReport
+from stgcn_onnx.verify import Divergence, Failure, VerifyReport
 
 FORMAT_VERSION = 1
 
@@ -33,8 +33,8 @@ def report_json(report: VerifyReport, content: bytes, name: str) -> str:
         "tolerance": asdict(report.tolerance),
         "compared_with": "PyTorch eager, float32; rounding against float64",
         "versions": versions,
-        "first_divergence": asdict(divergence) if divergence else None,
-        "rows": [_row(row) for row in report.rows],
+        "first_divergence": _plain(divergence) if divergence else None,
+        "rows": [_plain(row) for row in report.rows],
     }
     return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
@@ -65,8 +65,7 @@ def require_pass(report: VerifyReport, content: bytes, model: Path, path: Path |
 
 
 def _failure_text(report: VerifyReport, failure: Failure) -> str:
-    row = next(row for row in report.rows if not row.passed)
-    where = failure.divergence
+    row, where = failure.row, failure.divergence
     return (
         f"{failure.case.label} {list(failure.case.clip.shape)}: logits differ from PyTorch by {row.max_abs:.1e}, "
         f"allowed atol {report.tolerance.atol:g} + rtol {report.tolerance.rtol:g} "
@@ -108,7 +107,7 @@ def row_text(row: Comparison) -> str:
     )
 
 
-def _row(row: Comparison) -> dict[str, Any]:
+def _plain(row: Comparison | Divergence) -> dict[str, Any]:
     """JSON knows neither NaN nor infinity: those become text."""
     return {
         key: str(value) if isinstance(value, float) and not math.isfinite(value) else value

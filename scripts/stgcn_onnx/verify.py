@@ -8,7 +8,7 @@ a reproducer. Comparing nothing is an error too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -35,6 +35,7 @@ class Failure:
     """A case that did not pass, with all that is needed to look into it."""
 
     case: Case
+    row: Comparison
     found: FloatArray
     expected: FloatArray
     divergence: Divergence | None
@@ -42,7 +43,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """All rows, and the first failure."""
+    """All rows, and the failure that says most: the first of those with the most people present."""
 
     tolerance: Tolerance
     rows: tuple[Comparison, ...]
@@ -91,11 +92,13 @@ def verify(
         rows.append(row)
         if on_row is not None:
             on_row(row)
-        if not row.passed and failure is None:
-            divergence = first_divergence(content, reference, case, blocks or {}, tolerance, device=device)
-            failure = Failure(case, found, expected, divergence)
+        if not row.passed and (failure is None or _presence(case) > _presence(failure.case)):
+            failure = Failure(case, row, found, expected, None)
     if not rows:
         raise VerificationError("nothing was compared", hint="give at least one shape or clip")
+    if failure is not None:
+        divergence = first_divergence(content, reference, failure.case, blocks or {}, tolerance, device=device)
+        failure = replace(failure, divergence=divergence)
     return VerifyReport(tolerance, tuple(rows), failure)
 
 
@@ -110,7 +113,8 @@ def first_divergence(
 ) -> Divergence | None:
     """Compare inside the graph, module by module; None when every module that can be compared agrees.
 
-    Values of another shape than the module's output are passed over: rewrites leave absent people out.
+    Values of another shape than the module's output are passed over: rewrites leave absent people out, so a case with
+    everybody present shows most.
     """
     model = onnx.load_from_string(content)
     known = {name for node in model.graph.node for name in node.output}
@@ -123,6 +127,10 @@ def first_divergence(
         if candidate.shape == value.shape and not _close(candidate, value, tolerance):
             return Divergence(path, wanted[path], float(np.abs(candidate - value).max()))
     return None
+
+
+def _presence(case: Case) -> float:
+    return sum(case.people) / len(case.people)
 
 
 def _close(candidate: FloatArray, value: FloatArray, tolerance: Tolerance) -> bool:
