@@ -57,6 +57,11 @@ def test_the_sweep_covers_the_declared_range(report: Report) -> None:
     assert all(row.figures and row.figures.first_run_ms > 0 for row in report.sweep)
 
 
+def test_the_file_computes_what_pytorch_computes(report: Report) -> None:
+    found = [row.max_abs_difference for row in (*report.rows, *report.sweep)]
+    assert all(difference is not None and difference < 1e-2 for difference in found)
+
+
 def test_pytorch_takes_more_memory_than_the_runtime_alone(report: Report) -> None:
     eager, onnx = (row.figures for row in report.rows[:2])
     assert eager and onnx

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 from bench_samples import CLIPS, measured
 
-from stgcn_onnx.bench.figures import figures, percentile, speedup, spread
+from stgcn_onnx.bench.figures import Measured, figures, max_abs_difference, percentile, speedup, spread
 
 
 def test_percentiles_are_measured_values() -> None:
@@ -50,6 +51,19 @@ def test_ratio_is_taken_within_each_round() -> None:
 def test_ratio_of_batches_is_per_clip() -> None:
     batch = measured("x", [[40.0]], dataclasses.replace(CLIPS, batch=8))
     assert speedup(batch, measured("y", [[20.0]])).median == 4.0
+
+
+def test_a_candidate_that_is_wrong_shows() -> None:
+    def with_logits(label: str, *logits: float) -> Measured:
+        one = measured(label, [[1.0]])
+        timing = dataclasses.replace(one.processes[0].timings[0], logits=logits)
+        return dataclasses.replace(one, processes=(dataclasses.replace(one.processes[0], timings=(timing,)),))
+
+    right = with_logits("y", 1.0, -2.0)
+    assert max_abs_difference(with_logits("x", 1.0, -2.5), right, CLIPS) == 0.5
+    assert max_abs_difference(right, right, CLIPS) == 0.0
+    assert max_abs_difference(with_logits("x", 1.0, math.nan), right, CLIPS) == math.inf
+    assert max_abs_difference(right, right, CLIPS.with_people(1)) is None
 
 
 def test_ratio_needs_the_same_rounds_of_both() -> None:

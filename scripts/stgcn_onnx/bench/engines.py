@@ -16,7 +16,7 @@ import numpy as np
 from stgcn_onnx.bench.spec import Candidate, Clips, FloatArray
 from stgcn_onnx.errors import EnvironmentFault
 
-Run = Callable[[FloatArray], object]
+Run = Callable[[FloatArray], FloatArray]
 GEMM_SIDE = 1024
 """Rows and columns of the matrices whose product gives the machine's rate of multiplication."""
 
@@ -57,8 +57,9 @@ def openvino(candidate: Candidate) -> Run:
     model = core.compile_model(candidate.model, "CPU", {"INFERENCE_PRECISION_HINT": candidate.precision})
     request = model.create_infer_request()
 
-    def run(clip: FloatArray) -> object:
-        return request.infer([clip])[model.output(0)].copy()
+    def run(clip: FloatArray) -> FloatArray:
+        logits: FloatArray = request.infer([clip])[model.output(0)].copy()
+        return logits
 
     return run
 
@@ -115,8 +116,9 @@ def _recogniser(candidate: Candidate) -> Any:
 def _runner(module: Any, device: str) -> Run:
     import torch
 
-    def run(clip: FloatArray) -> object:
+    def run(clip: FloatArray) -> FloatArray:
         with torch.inference_mode():
-            return module(torch.from_numpy(clip).to(device)).cpu().numpy()
+            logits: FloatArray = module(torch.from_numpy(clip).to(device)).cpu().numpy()
+        return logits
 
     return run

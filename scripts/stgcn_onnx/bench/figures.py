@@ -25,10 +25,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Timing:
-    """One input in one process, in milliseconds."""
+    """One input in one process, in milliseconds, and the logits of its first run, flattened."""
 
     first_run_ms: float
     times_ms: tuple[float, ...]
+    logits: tuple[float, ...] = ()
 
     @property
     def median_ms(self) -> float:
@@ -119,6 +120,16 @@ def speedup(measured: Measured, reference: Measured, index: int = 0, reference_i
     )
 
 
-def input_index(measured: Measured, clips: Clips) -> int:
-    """The place of an input among the candidate's."""
-    return measured.candidate.clips.index(clips)
+def max_abs_difference(measured: Measured, reference: Measured, clips: Clips) -> float | None:
+    """How far the logits lie from the reference's for the same input; None where one of them did not run it.
+
+    A candidate that is fast and wrong has to be seen as such; NaN counts as infinitely far.
+    """
+    if clips not in measured.candidate.clips or clips not in reference.candidate.clips:
+        return None
+    own, other = (item.candidate.clips.index(clips) for item in (measured, reference))
+    far = [
+        np.abs(np.subtract(mine.timings[own].logits, theirs.timings[other].logits))
+        for mine, theirs in zip(measured.processes, reference.processes, strict=True)
+    ]
+    return float(np.nan_to_num(far, nan=np.inf).max()) if np.size(far) else None

@@ -187,9 +187,8 @@ def _row(contest: _Contest, found: Mapping[str, Measured], label: str, files: Ma
     measured = found[label]
     candidate = measured.candidate
     base = label.partition(_IN_OPENVINO)[0]
-    against = {ONNXRUNTIME: found[_PLAIN]}
-    if PYTORCH in found:
-        against[PYTORCH] = found[PYTORCH]
+    against = {PYTORCH: found[PYTORCH]} if PYTORCH in found else {}
+    against[ONNXRUNTIME] = found[_PLAIN]
     if candidate.engine == "onnxruntime":
         against[SAME_RUNTIME] = found[_PLAIN]
     elif candidate.engine == "openvino":

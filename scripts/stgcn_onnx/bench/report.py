@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stgcn_onnx.bench.figures import Figures, Measured, Spread, figures, speedup
+from stgcn_onnx.bench.figures import Figures, Measured, Spread, figures, max_abs_difference, speedup
 from stgcn_onnx.bench.machine import Machine
 from stgcn_onnx.bench.spec import Clips, Effort
 
@@ -25,6 +26,7 @@ class Row:
     Args:
         figures: None where the candidate does not work; then `failure` says why.
         speedups: how many times as fast per clip as the candidate of that label, with the spread over the rounds.
+        max_abs_difference: of the logits from those of a reference with the same input, PyTorch where it is one.
         size_bytes: of the ONNX file.
         note: what the row is recommended for.
     """
@@ -36,6 +38,7 @@ class Row:
     figures: Figures | None
     failure: str | None = None
     speedups: Mapping[str, Spread] = field(default_factory=dict)
+    max_abs_difference: float | None = None
     size_bytes: int | None = None
     note: str = ""
 
@@ -88,13 +91,22 @@ def row(measured: Measured, index: int = 0, against: Mapping[str, Measured] | No
         for name, other in (against or {}).items()
         if other.failure is None
     }
+    references = [other for other in (against or {}).values() if other.failure is None]
+    far = (max_abs_difference(measured, other, clips) for other in references)
     return Row(
-        label, candidate.engine, candidate.precision, clips, figures(measured, index), speedups=speedups, **values
+        label,
+        candidate.engine,
+        candidate.precision,
+        clips,
+        figures(measured, index),
+        speedups=speedups,
+        max_abs_difference=next((value for value in far if value is not None), None),
+        **values,
     )
 
 
 def report_json(report: Report) -> str:
-    """The report as JSON text; times and ratios to four digits after the point."""
+    """The report as JSON text; numbers to six digits, and as text where JSON knows none."""
     document = {"format_version": FORMAT_VERSION, **asdict(report)}
     document.update(document.pop("extra"))
     return json.dumps(_rounded(document), indent=2, sort_keys=True) + "\n"
@@ -102,7 +114,7 @@ def report_json(report: Report) -> str:
 
 def _rounded(value: object) -> object:
     if isinstance(value, float):
-        return round(value, 4)
+        return float(f"{value:.6g}") if math.isfinite(value) else str(value)
     if isinstance(value, Mapping):
         return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -101,5 +101,7 @@ def _process(result: Mapping[str, Any], candidate: Candidate) -> Process:
     if "error" in result:
         kind: type[ConverterError] = getattr(errors, result["error"])
         raise kind(f"{candidate.label}: {result['message']}", hint=result["hint"] or "run `make doctor`")
-    timings = tuple(Timing(item["first_run_ms"], tuple(item["times_ms"])) for item in result["runs"])
+    timings = tuple(
+        Timing(item["first_run_ms"], tuple(item["times_ms"]), tuple(item["logits"])) for item in result["runs"]
+    )
     return Process(result["load_ms"], result["idle_bytes"], result["peak_bytes"], result["gpu_bytes"], timings)

@@ -78,13 +78,13 @@ def peers_table(report: Report) -> Table:
     """Everything that could be used instead, and what the arithmetic alone would take."""
     headers = (
         "candidate", "runtime", "input [N, M, T]", "people", "median ms (min to max)", "load ms", "memory MB",
-        "file MB", "speed-up over plain, same runtime", "over plain in onnxruntime", "over PyTorch",
+        "file MB", "logits off by", "speed-up over plain, same runtime", "over plain in onnxruntime", "over PyTorch",
     )  # fmt: skip
     rows = [_peer_row(row) for row in report.rows]
     if report.limit:
         work = f"arithmetic limit: {report.limit.macs / 1e9:.2f} G MAC at {report.limit.rate_gflops:.0f} GFLOP/s"
         plain = _with_spread(report.limit.speedup, digits=2)
-        rows.append((work, "", _input(report.rows[0]), "", f"{report.limit.ms:.1f}", "", "", "", "", plain, ""))
+        rows.append((work, "", _input(report.rows[0]), "", f"{report.limit.ms:.1f}", *[""] * 5, plain, ""))
     return Table("", headers, tuple(rows), frozenset({0, 1}))
 
 
@@ -165,13 +165,14 @@ def _peer_row(row: Row) -> tuple[str, ...]:
     runtime = f"{name} {row.precision}" if row.engine == "openvino" else name
     start = (row.label, runtime, _input(row), str(row.clips.people))
     if row.figures is None:
-        return (*start, f"not measured: {row.failure}", "", "", "", "", "", "")
+        return (*start, f"not measured: {row.failure}", *[""] * 7)
     return (
         *start,
         _with_spread(row.figures.median_ms),
         f"{row.figures.load_ms:.0f}",
         _megabytes(row.figures.peak_memory_bytes),
         f"{row.size_bytes / 1e6:.2f}" if row.size_bytes else "",
+        "-" if row.max_abs_difference is None else f"{row.max_abs_difference:.0e}",
         ratio(row, SAME_RUNTIME),
         ratio(row, ONNXRUNTIME),
         ratio(row, PYTORCH),

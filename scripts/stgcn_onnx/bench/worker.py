@@ -20,6 +20,8 @@ from stgcn_onnx.bench.engines import ENGINES, Run, import_engine
 from stgcn_onnx.bench.spec import Candidate, Effort, FloatArray, from_json
 from stgcn_onnx.errors import ConverterError
 
+_MOST_LOGITS = 100_000
+
 
 def measure(candidate: Candidate, effort: Effort) -> dict[str, Any]:
     """Load the candidate and run each of its inputs: once, `warmup` times, and `iterations` times by the clock."""
@@ -74,7 +76,7 @@ def gpu_used_bytes(device: str) -> int | None:
 
 def _timed(run: Run, clip: FloatArray, effort: Effort) -> dict[str, Any]:
     started = time.perf_counter()
-    run(clip)
+    logits = run(clip)
     first_run_ms = _since(started)
     for _ in range(effort.warmup):
         run(clip)
@@ -86,7 +88,9 @@ def _timed(run: Run, clip: FloatArray, effort: Effort) -> dict[str, Any]:
         run(clip)
         times_ms.append(_since(started))
     gc.enable()
-    return {"first_run_ms": first_run_ms, "times_ms": times_ms}
+    # The matrix product gives a million values, which nobody compares.
+    kept = logits.ravel().tolist() if logits.size <= _MOST_LOGITS else []
+    return {"first_run_ms": first_run_ms, "times_ms": times_ms, "logits": kept}
 
 
 def _since(started_s: float) -> float:
