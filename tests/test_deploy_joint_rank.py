@@ -24,8 +24,8 @@ def adjacencies(subsets: int = 3, joints: int = 17, seed: int = 0) -> np.ndarray
 @pytest.mark.parametrize("seed", range(2))
 def test_terms_sum_to_the_adjacencies(seed: int) -> None:
     target = adjacencies(seed=seed)
-    terms = decompose(target, 4, 9)
-    assert terms is not None and terms.count == 36
+    terms = decompose(target, 5, 7)
+    assert terms is not None and terms.count == 35
     assert np.abs(terms.tensor() - target).max() < 1e-13 * np.abs(target).max()
     assert terms.gain() < 12
 
@@ -45,7 +45,7 @@ def test_the_same_terms_each_time() -> None:
 
 
 def test_groupings_save_a_quarter_or_are_none() -> None:
-    assert list(groupings(3, 17, 5)) == [(4, 9), (5, 7)]
+    assert list(groupings(3, 17, 5)) == [(5, 7), (4, 9)]
     assert list(groupings(1, 17, 3)) == []
     assert all(groups * rank <= 0.75 * 3 * 25 for groups, rank in groupings(3, 25, 5))
 
@@ -88,7 +88,7 @@ def test_refuses_where_no_terms_are_found(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(joint_rank, "decompose", lambda *_: None)
     model = recogniser(**WIDE)
     rewritten, applied = deploy(model, CHOSEN, num_frames=None, frame_range=None)
-    assert applied[-1].refusals == ("backbone.gcn.1.gcn: no 36 terms were found that sum to its adjacencies",)
+    assert applied[-1].refusals == ("backbone.gcn.1.gcn: no 35 terms were found that sum to its adjacencies",)
     assert largest_error(model, rewritten) < RELATIVE_LIMIT
 
 

@@ -14,7 +14,8 @@ from deploy_models import PREFIXES, RELATIVE_LIMIT, clip, largest_error, recogni
 from torch import nn
 
 from stgcn_onnx.deploy import deploy
-from stgcn_onnx.deploy.joint_modules import JointBackbone
+from stgcn_onnx.deploy.absent_people import absent_features, receptive_field
+from stgcn_onnx.deploy.joint_modules import JointBackbone, pooled_people
 
 CHOSEN = PREFIXES["absent_people"]
 
@@ -69,6 +70,38 @@ def test_absent_people_in_float64(present: list[list[int]], static: bool) -> Non
         for frames in (12,) if static else (10, 11, 13):
             x = clip_of(present, frames)
             assert relative_error(rewritten(x), model(x)) < RELATIVE_LIMIT
+
+
+@pytest.mark.parametrize("options", [{}, {"tcn_type": "unit_tcn"}, {"down_stages": [2, 3]}], ids=str)
+def test_features_of_long_clips_are_continued_exactly(options: dict[str, Any]) -> None:
+    rewritten, _ = deploy(recogniser(**options), PREFIXES["pooled_head"], num_frames=None, frame_range=None)
+    field, step = receptive_field(rewritten.backbone)
+    frames = range(field + 2, field + 4 * step + 3)
+    found = absent_features(rewritten.backbone, frames)
+    with torch.no_grad():
+        expected = torch.cat(
+            [pooled_people(rewritten.backbone.trunk(torch.zeros(1, count, 17, 2).double())) for count in frames]
+        )
+    assert relative_error(found, expected) < RELATIVE_LIMIT
+
+
+def test_a_frame_outside_the_receptive_field_is_not_seen() -> None:
+    model = recogniser(base_channels=48)
+    rewritten, _ = deploy(model, PREFIXES["pooled_head"], num_frames=None, frame_range=None)
+    field, step = receptive_field(rewritten.backbone)
+    assert (field, step) == (25, 2)
+    still = torch.zeros(1, 61, 17, 2).double()
+    last = 30 + field // 2
+    torch.manual_seed(0)
+
+    def middle_after_a_jump_at(frame: int) -> torch.Tensor:
+        x = still.clone()
+        x[0, frame] = 100 * torch.randn(17, 2).double()
+        return rewritten.backbone.trunk(x)[..., 15]
+
+    with torch.no_grad():
+        assert not torch.equal(middle_after_a_jump_at(last), rewritten.backbone.trunk(still)[..., 15])
+        assert torch.equal(middle_after_a_jump_at(last + 1), rewritten.backbone.trunk(still)[..., 15])
 
 
 def test_absent_people_are_not_computed() -> None:

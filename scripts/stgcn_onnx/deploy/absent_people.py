@@ -7,9 +7,9 @@ mixes people before the mean of the head. So with ``present`` the slots that hol
     features[p] = backbone(0, T)     else
 
 where the second line is a constant for a static T, and a row of a table over the declared range for a dynamic one.
-It is computed here, in float64. In the graph: Equal, ReduceMax, NonZero and Gather pick the rows, CumSum and Gather
-put the features back; all in the standard domain, from opset 11 on. NaN and infinities differ from zero, so their
-slot counts as present.
+It is computed here, in float64, up to where it goes on in equal steps. In the graph: Equal, ReduceMax, NonZero and
+Gather pick the rows, CumSum and Gather put the features back; all in the standard domain, from opset 11 on. NaN and
+infinities differ from zero, so their slot counts as present.
 
 When nobody is present one row is computed all the same: several kernels refuse or mistake tensors without elements.
 A T outside the declared range is an error of the last Gather, never a wrong row.
@@ -21,11 +21,13 @@ range.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from stgcn_onnx.deploy.joint_modules import JointBackbone, pooled_people
+from stgcn_onnx.deploy.joint_modules import JointBackbone
+from stgcn_onnx.deploy.modules import Branch, PooledTwice
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Ledger, Refusal, Rewrite
 
 NAME = "absent_people"
@@ -63,18 +65,52 @@ class PresentPeople(nn.Module):
         return table.index_select(0, row.cumsum(dim=0) * row)  # (1 + P', C) -> (P, C)
 
 
-def absent_features(backbone: JointBackbone, frames: int, shape: tuple[int, int]) -> torch.Tensor:
-    """Pooled features ``(1, C)`` of an all-zero person, in float64.
+def receptive_field(backbone: JointBackbone) -> tuple[int, int]:
+    """Input frames that one output frame sees, and input frames between output frames."""
+    frames, step = 1, 1
+    for block in backbone.gcn:
+        reach, stride = 0, 1
+        for branch in [part for part in block.tcn.modules() if isinstance(part, Branch | PooledTwice)]:
+            first = branch.reduce.stride[1]
+            inner, outer = (0, 1) if branch.temporal is None else _window(branch.temporal)
+            reach, stride = max(reach, first * inner), first * outer
+        if isinstance(block.tcn, nn.Conv2d):
+            reach, stride = _window(block.tcn)
+        frames, step = frames + step * reach, step * stride
+    return frames, step
 
-    Args:
-        backbone: a float64 copy whose T is dynamic.
-        frames: T.
-        shape: V and C.
+
+def _window(module: nn.Conv2d | nn.MaxPool2d) -> tuple[int, int]:
+    """Frames between the first and the last that a temporal module reads, and its stride."""
+    kernel, stride, dilation = (
+        pair[1] if isinstance(pair, tuple) else pair for pair in (module.kernel_size, module.stride, module.dilation)
+    )
+    return dilation * (kernel - 1), stride
+
+
+def absent_features(backbone: JointBackbone, frames: Sequence[int]) -> torch.Tensor:
+    """Pooled features of an all-zero person for each T of the consecutive `frames`, ``(F, C)`` float64.
+
+    From the receptive field on no output frame sees both ends of the clip, so a longer clip has more of the same frame
+    in its middle: sums over frames go on in equal steps, and need not be computed.
     """
-    parameter = next(backbone.parameters())
+    exact = copy.deepcopy(backbone).double()
+    exact.fix_frames(None)
+    exact.present = None
+    field, step = receptive_field(exact)
+    sums: list[torch.Tensor] = []
+    counts: list[int] = []
     with torch.no_grad():
-        nobody = torch.zeros(1, frames, *shape, dtype=torch.float64, device=parameter.device)
-        return pooled_people(backbone.trunk(nobody))
+        for count in frames:
+            if count - 2 * step >= max(field, frames[0]):
+                sums.append(2 * sums[-step] - sums[-2 * step])
+                counts.append(2 * counts[-step] - counts[-2 * step])
+                continue
+            device = next(exact.parameters()).device
+            y = exact.trunk(torch.zeros(1, count, *exact.input_shape, dtype=torch.float64, device=device))
+            sums.append(y.sum(dim=(0, 3)).squeeze(-1))  # (V, C, 1, T') -> (C,)
+            counts.append(y.shape[3] * y.shape[0])
+    return torch.stack(sums) / torch.tensor(counts, dtype=torch.float64, device=sums[0].device)[:, None]
 
 
 def _present_people(backbone: JointBackbone, context: FrameContext) -> PresentPeople:
@@ -86,11 +122,10 @@ def _present_people(backbone: JointBackbone, context: FrameContext) -> PresentPe
         frames = range(context.frame_range[0], context.frame_range[1] + 1)
     else:
         raise Refusal("T is dynamic and no range is declared for it")
-    exact = copy.deepcopy(backbone).double()
-    exact.fix_frames(None)
-    rows = [absent_features(exact, count, backbone.input_shape) for count in frames]
     dtype = next(backbone.parameters()).dtype
-    return PresentPeople(torch.cat(rows).to(dtype), None if context.num_frames is not None else frames.start)
+    return PresentPeople(
+        absent_features(backbone, frames).to(dtype), None if context.num_frames is not None else frames.start
+    )
 
 
 def _apply(model: nn.Module, context: FrameContext) -> Applied:

@@ -4,16 +4,18 @@ With ``A_k[v, w] = sum_j a[k, j] sum_i left[v, j, i] right[w, j, i]`` (tensor_ra
 
     sum_k W_k x A_k  =  sum_{j, i} right[:, j, i] ( (sum_k a[k, j] W_k) (sum_v left[v, j, i] x[v]) )
 
-so the channels are mixed once per term and not once per subset and joint: for three subsets of 17 joints, 36 times
-a frame and not 51, with 4 mixtures of the weights for 3. In the graph: a MatMul from V joints to R terms, a 1x1
-convolution in m groups, a MatMul back to V joints.
+so the channels are mixed once per term and not once per subset and joint: for three subsets of 17 joints, 35 times
+a frame and not 51, with 5 mixtures of the weights. In the graph: a MatMul from V joints to R terms, a 1x1
+convolution in m groups, a MatMul back to V joints. The mixtures are written as a product of two constants, which
+runtimes fold when they load the file, so that the file does not grow; a tool that wants to see the weights (a
+quantiser) has to fold constants first.
 
 The second product over joints and two more changes of layout grow with C, the saving with C^2; `_cost` counts both,
 in multiplications that take as long (onnxruntime, AVX-512). Blocks of fewer than some 60 channels, and those that
-widen C, keep the direct form. Rounding grows by `Terms.gain`, about 4.
+widen C, keep the direct form. Rounding grows by `Terms.gain`, 2 to 5.
 
-Time of the demo network against the direct form in all blocks (onnxruntime, one thread): this 0.94; 30 terms of 10
-mixtures 0.93, 27 terms of 27 mixtures 0.89, but with 2 and 7 MB of weights more, which also have to be loaded.
+Time of the demo network against the direct form (onnxruntime, one thread): this 0.94; 30 terms of 10 mixtures 0.93
+and 27 terms of 27 mixtures 0.89, but with 2 and 5 MB more to keep in memory and twice the time to load.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from torch import nn
 from torch.nn import functional
 
 from stgcn_onnx.deploy.joint_modules import JointBackbone, JointGraphConv
-from stgcn_onnx.deploy.numeric import float64, make_conv
+from stgcn_onnx.deploy.numeric import float64
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Ledger, Refusal, Rewrite
 from stgcn_onnx.deploy.tensor_rank import Terms, decompose, groupings
 
@@ -43,7 +45,7 @@ class JointRankGraphConv(nn.Module):
         weight: ``W_k``, ``(K, C', C)``, float64.
         bias: per channel and joint, ``(C', V)``, float64.
         residual: a 1x1 convolution, ``nn.Identity`` or None.
-        like: a convolution of the dtype to compute in.
+        like: a convolution with the dtype to compute in.
     """
 
     def __init__(
@@ -53,21 +55,23 @@ class JointRankGraphConv(nn.Module):
         channels = weight.shape[1]
         joints, groups, rank = terms.left.shape
         dtype = like.weight.dtype
-        mixed = torch.einsum("km,koc->moc", torch.from_numpy(terms.mixtures), weight).flatten(0, 1)
-        self.conv = make_conv(mixed[:, :, None, None], None, like=like, groups=groups)
+        self.register_buffer("weight", weight.flatten(1).to(dtype))
+        self.register_buffer("mixtures", torch.from_numpy(terms.mixtures.T.copy()).to(dtype))
         self.register_buffer("left", torch.from_numpy(terms.left.transpose(2, 1, 0).reshape(-1, joints)).to(dtype))
         self.register_buffer("right", torch.from_numpy(terms.right.transpose(0, 2, 1).reshape(joints, -1)).to(dtype))
         self.register_buffer("bias", bias.T.reshape(joints, channels, 1, 1).to(dtype))
-        self.shape = (joints, rank, channels)
+        self.sizes = (joints, rank, groups, weight.shape[2], channels)
         self.residual = residual
         self.frames: int | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        joints, rank, channels = self.shape
+        joints, rank, groups, in_channels, channels = self.sizes
         frames = self.frames or x.shape[3]
+        kernel = (self.mixtures @ self.weight).reshape(groups * channels, in_channels, 1, 1)  # (m, C'*C) -> (m*C', C)
         y = self.left @ x.reshape(joints, -1)  # (V, C, P, T) -> (r*m, C*P*T)
-        y = self.conv(y.reshape(rank, self.conv.in_channels, -1, frames))  # -> (r, m*C, P, T) -> (r, m*C', P, T)
-        y = self.right @ y.reshape(self.right.shape[1], -1)  # -> (r*m, C'*P*T) -> (V, C'*P*T)
+        y = y.reshape(rank, groups * in_channels, -1, frames)  # -> (r, m*C, P, T)
+        y = functional.conv2d(y, kernel, groups=groups)  # -> (r, m*C', P, T)
+        y = self.right @ y.reshape(rank * groups, -1)  # -> (r*m, C'*P*T) -> (V, C'*P*T)
         y = y.reshape(joints, channels, -1, frames) + self.bias  # -> (V, C', P, T)
         return functional.relu(y if self.residual is None else y + self.residual(x))
 

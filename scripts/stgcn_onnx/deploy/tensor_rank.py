@@ -56,7 +56,7 @@ class Terms:
 
 
 def groupings(subsets: int, joints: int, most_mixtures: int) -> Iterator[tuple[int, int]]:
-    """Pairs (m, r) with enough unknowns and at most three quarters of K V terms, fewest mixtures first."""
+    """Pairs (m, r) with enough unknowns, fewest terms first; none with more than three quarters of K V terms."""
     if subsets == 1:
         return iter(())
     equations = subsets * joints**2
@@ -67,7 +67,8 @@ def groupings(subsets: int, joints: int, most_mixtures: int) -> Iterator[tuple[i
             if unknowns >= _SPARE_UNKNOWNS * equations and mixtures * rank >= joints:
                 found.append((mixtures, rank))
                 break
-    return (pair for pair in found if pair[0] * pair[1] <= 0.75 * subsets * joints)
+    few = [pair for pair in found if pair[0] * pair[1] <= 0.75 * subsets * joints]
+    return iter(sorted(few, key=lambda pair: (pair[0] * pair[1], pair[0])))
 
 
 def decompose(adjacency: Array, mixtures: int, rank: int) -> Terms | None:
