@@ -12,7 +12,7 @@ from stgcn_onnx.bench.figures import Measured, Spread
 from stgcn_onnx.bench.plot import plot
 from stgcn_onnx.bench.report import ONNXRUNTIME, PYTORCH, SAME_RUNTIME, Limit, row
 from stgcn_onnx.bench.spec import Candidate
-from stgcn_onnx.bench.tables import document, peers_table, show, tables_of
+from stgcn_onnx.bench.tables import document, markdown, peers_table, show, tables_of
 
 
 def test_the_document_of_a_file() -> None:
@@ -44,7 +44,7 @@ def test_a_gpu_has_a_column() -> None:
 def test_peers_that_do_not_work_say_why_and_the_limit_is_last() -> None:
     plain, eager = measured("plain export", [[20.0]]), measured(PYTORCH, [[40.0]])
     against = {SAME_RUNTIME: plain, ONNXRUNTIME: plain, PYTORCH: eager}
-    broken = Measured(Candidate("torch.compile", "torch.compile", (CLIPS,)), (), "no C++ compiler")
+    broken = Measured(Candidate("torch.compile", "torch.compile", (CLIPS,)), (), "no C++ compiler: a | b")
     report = dataclasses.replace(
         file_report(),
         kind="peers",
@@ -53,7 +53,9 @@ def test_peers_that_do_not_work_say_why_and_the_limit_is_last() -> None:
     )
     table = peers_table(report)
     assert all(len(cells) == len(table.headers) for cells in table.rows)
-    assert "not measured: no C++ compiler" in table.rows[1]
+    assert "not measured: no C++ compiler: a | b" in table.rows[1]
+    # A bar would begin another cell.
+    assert "a \\| b" in markdown(table)
     assert table.rows[2][-3:] == ("2.00 (2.00 to 2.00)", "2.00 (2.00 to 2.00)", "4.00 (4.00 to 4.00)")
     assert table.rows[-1][0] == "arithmetic limit: 1.34 G MAC at 150 GFLOP/s"
     assert table.rows[-1][4] == "17.9"

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,24 +77,16 @@ def take_turns(
             except ConverterError as error:
                 if not candidate.optional:
                     raise
-                failures[candidate.label] = error.message
-                log.line("benchmark", f"{candidate.label}: left out: {error.message}", style="yellow")
+                failures[candidate.label] = error.message.removeprefix(f"{candidate.label}: ")
+                found[candidate.label].clear()
+                log.line("benchmark", f"left out: {error.message}", style="yellow")
                 continue
             found[candidate.label].append(process)
             log.detail("round", f"{number}: {candidate.label}: median {process.timings[0].median_ms:.2f} ms")
     return {
-        candidate.label: Measured(
-            candidate,
-            () if candidate.label in failures else tuple(found[candidate.label]),
-            failures.get(candidate.label),
-        )
+        candidate.label: Measured(candidate, tuple(found[candidate.label]), failures.get(candidate.label))
         for candidate in candidates
     }
-
-
-def working(measured: Iterable[Measured]) -> list[Measured]:
-    """Those that could be measured."""
-    return [item for item in measured if item.failure is None]
 
 
 def _process(result: Mapping[str, Any], candidate: Candidate) -> Process:

@@ -91,7 +91,8 @@ def peers_table(report: Report) -> Table:
 def markdown(table: Table) -> str:
     """The table in Markdown, with its title as a paragraph before it."""
     rules = ["---" if index in table.texts else "--:" for index in range(len(table.headers))]
-    lines = [f"| {' | '.join(cells)} |" for cells in (table.headers, rules, *table.rows)]
+    escaped = [[cell.replace("|", "\\|") for cell in cells] for cells in table.rows]
+    lines = [f"| {' | '.join(cells)} |" for cells in (table.headers, rules, *escaped)]
     return "\n".join(([table.title, ""] if table.title else []) + lines)
 
 
