@@ -72,16 +72,10 @@ def measure_peers(source: Source, log: Log, *, people: Sequence[int], official: 
     """
     preset = source.preset()
     require_device(preset.device)
-    with tempfile.TemporaryDirectory(prefix="stgcn-onnx-") as name:
-        folder = Path(name)
-        subjects = build(_VARIANTS, source, folder, log)
-        traced = subjects["plain"].traced
+    with tempfile.TemporaryDirectory(prefix="stgcn-onnx-") as folder:
+        contest = _build(source, Path(folder), log, official=official is not False)
+        traced = contest.subjects["plain"].traced
         counts = [present(traced, count).people for count in people] or [traced.person, max(traced.person // 2, 1), 1]
-        plain_preset = source.resolve({**_VARIANTS["plain"]}).preset
-        subjects["slim"], slim_failure = slimmed(subjects["plain"], plain_preset, folder, log)
-        if official is not False:
-            subjects.update(build_official(source, traced.person, traced.frames, folder, log))
-        contest = _Contest(subjects, slim_failure, preset, log)
         busy_percent = note_other_work(log)
         with log.stage("measuring"):
             rows, by_people, limit = _single_clips(contest, counts)
@@ -103,6 +97,15 @@ def measure_peers(source: Source, log: Log, *, people: Sequence[int], official: 
         by_people=tuple(by_people),
         limit=limit,
     )
+
+
+def _build(source: Source, folder: Path, log: Log, *, official: bool) -> _Contest:
+    subjects = build(_VARIANTS, source, folder, log)
+    plain = subjects["plain"]
+    subjects["slim"], slim_failure = slimmed(plain, source.resolve(_VARIANTS["plain"]).preset, folder, log)
+    if official:
+        subjects.update(build_official(source, plain.traced.person, plain.traced.frames, folder, log))
+    return _Contest(subjects, slim_failure, source.preset(), log)
 
 
 def _single_clips(contest: _Contest, people: Sequence[int]) -> tuple[list[Row], list[Row], Limit]:
