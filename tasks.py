@@ -68,6 +68,10 @@ HELP = {
     "markdown": "write the tables to this file as Markdown",
     "svg": "with --peers: plot latency against frames and against people present",
     "update_readme": "replace the section between the benchmark markers of this Markdown file",
+    "file": "ONNX file to look into",
+    "warmup": "runs before the profiled ones",
+    "depth": "how deep to follow the modules' paths",
+    "top": "how many of the slowest nodes to show",
     "keys": "explain every key of a preset",
     "schema": "print the JSON schema of preset files, for editors",
 }
@@ -94,9 +98,14 @@ def script_task(body: Callable[..., None]) -> Task[Any]:
 
 
 def to_arguments(options: Mapping[str, Any]) -> list[str]:
-    """Translate task parameters into command-line arguments; None, False and empty lists are left out."""
-    arguments = []
+    """Translate task parameters into command-line arguments; None, False and empty lists are left out.
+
+    A `file` comes first and without a name.
+    """
+    arguments = [str(options["file"])] if "file" in options else []
     for name, value in options.items():
+        if name == "file":
+            continue
         flag = "--" + name.strip("_").replace("_", "-")
         if value is True:
             arguments.append(flag)
@@ -214,6 +223,16 @@ def benchmark(
 ) -> None:  # fmt: skip
     """Measure PyTorch against an ONNX file, or against all its variants."""
     run_script("benchmark.py", locals())
+
+
+@script_task
+def profile(
+    c: Context, file: str, batch_size: Text = None, num_frames: Text = None, people: Text = None,
+    iterations: Text = None, warmup: Text = None, depth: Text = None, top: Text = None, json: Text = None,
+    verbose: bool = False,
+) -> None:  # fmt: skip
+    """Show where the time of an ONNX file goes, by kind of node and by module."""
+    run_script("profile_onnx.py", locals())
 
 
 @script_task
