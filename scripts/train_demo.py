@@ -48,7 +48,7 @@ def main() -> int:
     add("--seed", type=int, default=0, help="of clips, weights and order (default: 0)")
     add("--epochs", type=int, metavar="N", help="default: the config's own")
     add("--fp32", action="store_true", help="train in float32, for processors without bfloat16; twice the work")
-    add("--train-clips", type=int, default=5000, metavar="N", help="default: 5000")
+    add("--train-clips", type=int, default=9000, metavar="N", help="default: 9000")
     add("--val-clips", type=int, default=360, metavar="N", help="as in training, other seeds (default: 360)")
     add("--test-clips", type=int, default=900, metavar="N", help="held-out scenes (default: 900)")
     add("-v", "--verbose", action="store_true", help="show a traceback for every failure")

@@ -45,7 +45,7 @@ def kick(stage: Stage, bodies: Sequence[Body]) -> list[Tracks]:
 
 def shove(stage: Stage, bodies: Sequence[Body]) -> list[Tracks]:
     """Both hands against the chest; the other stumbles back, may come again, may fall."""
-    at_s = moments(stage, stage.draw(0.5, 1.0), stage.draw(0.0, 0.4))
+    at_s = moments(stage, stage.draw(0.8, 1.5), stage.draw(0.0, 0.2))
     back = jolts(stage, [moment + 0.12 for moment in at_s], stage.draw(0.5, 0.9), lasting=0.6)
     follow = jolts(stage, [moment + 0.35 for moment in at_s], 0.45, lasting=0.9)
     pair = _opposite(stage, stage.draw(0.55, 0.75), back, -follow)
@@ -128,7 +128,7 @@ FIGHTS: dict[str, Action] = {
 
 def _exchange(stage: Stage, bodies: Sequence[Body], *, kicks: float) -> list[Tracks]:
     """Blows from the first, and with luck from the second, each answered by a recoil."""
-    rates_hz = (stage.draw(1.2, 2.6), stage.draw(0.6, 2.0) if stage.chance(0.65) else 0.0)
+    rates_hz = (stage.draw(1.6, 3.0), stage.draw(0.8, 2.2) if stage.chance(0.65) else 0.0)
     at_s = [moments(stage, rate) if rate else [] for rate in rates_hz]
     back = jolts(stage, [moment + 0.12 for moment in at_s[0]], 0.16, lasting=0.4)
     reel = jolts(stage, [moment + 0.12 for moment in at_s[1]], 0.12, lasting=0.2)

@@ -58,7 +58,7 @@ def hug(stage: Stage, bodies: Sequence[Body]) -> list[Tracks]:
 
 def dance(stage: Stage, bodies: Sequence[Body]) -> list[Tracks]:
     """Everybody to the same beat, each with own steps: hips, knees and arms swing periodically."""
-    beat_hz = stage.draw(0.8, 1.9)
+    beat_hz = stage.draw(0.8, 1.7)
     people = []
     for body, place in zip(bodies, _places(stage, len(bodies), stage.draw(0.7, 1.1)), strict=True):
         phase = 2.0 * np.pi * beat_hz * stage.times + stage.draw(-0.4, 0.4)
@@ -68,7 +68,7 @@ def dance(stage: Stage, bodies: Sequence[Body]) -> list[Tracks]:
         crouch(me, stage.draw(0.02, 0.07) * (1.0 + np.cos(phase)))
         me.lean[:, 0] += stage.draw(0.0, 0.12) * np.cos(phase)
         me.lean[:, 1] += stage.draw(0.05, 0.2) * np.sin(0.5 * phase)
-        me.twist += stage.draw(0.1, 0.5) * np.sin(0.5 * phase)
+        me.twist += stage.draw(0.1, 0.4) * np.sin(0.5 * phase)
         high = stage.draw(-0.35, 0.35)
         lag = 0.0 if stage.chance(0.5) else np.pi
         width, lift_m = stage.draw(0.05, 0.25), stage.draw(0.05, 0.25)

@@ -17,7 +17,7 @@ MAX_SLOTS = 4
 
 _NEW_TRACK = 0.06
 _EXCHANGE = 0.15
-_OVERLOOKED = 0.15
+_OVERLOOKED = 0.1
 _SHORTEST_SHARE = 0.1
 
 Mask = npt.NDArray[np.bool_]
