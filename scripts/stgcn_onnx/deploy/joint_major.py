@@ -14,6 +14,10 @@ The first block, which has few channels, joins the normalisation of the input (`
 joint and channel) and its adjacencies into one matrix per frame, ``(V C) -> (V Q)``; channels that are constant in
 x carry its bias. A per-person normalisation (``data_bn_type='MVC'``) stays in front as one scale and one shift.
 
+Time of the demo network in this layout against the original one (graph_conv.py), both with every BatchNorm folded:
+0.91 (onnxruntime, one thread, processor time). What lost: the residual of a block that widens C as one more subset
+with the identity as adjacency, and the bias behind the convolution, together 1.03.
+
 Refused as a whole when any block is not folded, or rectifies by something else than ReLU.
 """
 

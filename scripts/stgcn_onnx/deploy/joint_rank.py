@@ -14,8 +14,10 @@ The second product over joints and two more changes of layout grow with C, the s
 in multiplications that take as long (onnxruntime, AVX-512). Blocks of fewer than some 60 channels, and those that
 widen C, keep the direct form. Rounding grows by `Terms.gain`, 2 to 5.
 
-Time of the demo network against the direct form (onnxruntime, one thread): this 0.94; 30 terms of 10 mixtures 0.93
-and 27 terms of 27 mixtures 0.89, but with 2 and 5 MB more to keep in memory and twice the time to load.
+Time of the demo network against the direct form (onnxruntime, one thread, processor time): 0.94 in one series and
+0.99 in another, both on a machine busy with other work. What lost: 30 terms of 10 mixtures (0.93 in the first
+series) and 27 terms of 27 mixtures (0.89), which keep 2 and 5 MB more in memory and load in twice the time. Blocks
+that widen C came out within noise of the direct form, and so keep it.
 """
 
 from __future__ import annotations
