@@ -289,3 +289,12 @@ def test_a_set_without_key_or_value_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--set '") as caught:
         parse_set(text)
     assert caught.value.hint
+
+
+def test_a_checkpoint_of_ones_own_does_not_inherit_the_digest_of_another(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: realtime\nmodel: {checkpoint: mine.pth}\n", encoding="utf-8")
+    assert load_preset("realtime").preset.model.sha256 is not None
+    assert load_preset(str(own)).preset.model.sha256 is None
+    own.write_text(f"extends: realtime\nmodel: {{sha256: {'a' * 64}, checkpoint: mine.pth}}\n", encoding="utf-8")
+    assert load_preset(str(own)).preset.model.sha256 == "a" * 64

@@ -192,6 +192,8 @@ def _flatten(node: yaml.MappingNode, prefix: str, path: Path) -> Iterator[tuple[
 
 
 def _merge(values: dict[str, _Value], entries: Mapping[str, tuple[object, int]], file: Path) -> None:
+    if "model.checkpoint" in entries:
+        values.pop("model.sha256", None)  # an inherited digest is that of the inherited checkpoint
     for key, (value, line) in entries.items():
         _put(values, key, _Value(value, f"{shown_path(file)}:{line}", file.resolve().parent))
 
