@@ -61,7 +61,7 @@ def load_config(path: Path, *, trust: bool = False) -> RecogniserConfig:
         UsageError: a missing file or `_base_`, a file that is not plain data (unless `trust`), or one that MMEngine
             cannot read.
     """
-    files = tuple(ConfigFile(item, _sha256(item)) for item in _chain(path, trust=trust))
+    files = tuple(ConfigFile(item, _sha256(item)) for item in config_files(path, trust=trust))
     load_mmaction()
     from mmengine.config import Config
 
@@ -75,7 +75,12 @@ def load_config(path: Path, *, trust: bool = False) -> RecogniserConfig:
     return RecogniserConfig(values, files, trust)
 
 
-def _chain(path: Path, *, trust: bool) -> Iterator[Path]:
+def config_files(path: Path, *, trust: bool) -> Iterator[Path]:
+    """The files of a config's `_base_` chain, the config itself first.
+
+    Raises:
+        UsageError: a missing file, or one that is not plain data (unless `trust`).
+    """
     seen: set[Path] = set()
     queue: list[tuple[Path, Path | None]] = [(path, None)]
     while queue:

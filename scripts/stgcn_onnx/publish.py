@@ -40,7 +40,7 @@ def staging(output: Path) -> Iterator[Path]:
     folder = output.parent
     if output.is_dir():
         raise UsageError(f"output {output} is a folder", hint="give a file name that ends in .onnx")
-    _make_folder(folder)
+    make_folder(folder)
     with full_disk_is_a_fault(output), _owned(output):
         prefix = f".{output.name}.build-"
         for stale in folder.glob(f"{glob.escape(prefix)}*"):
@@ -83,7 +83,12 @@ def full_disk_is_a_fault(output: Path) -> Iterator[None]:
         ) from error
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder of an output, and the folders above it.
+
+    Raises:
+        UsageError: when that is not possible, or nobody may write there.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
