@@ -10,18 +10,26 @@ import inspect
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from invoke.context import Context
 from invoke.exceptions import Exit, ParseError
 from invoke.main import program
 from invoke.tasks import Task, task
 
+if TYPE_CHECKING:
+    from container.runner import Run
+
 ROOT = Path(__file__).resolve().parent
-USAGE, ENVIRONMENT = 2, 3
+# Last, so that no script is taken for a module of Python's own.
+sys.path.append(str(ROOT / "scripts"))
+USAGE = 2
+STOP_AFTER_S = 10
+"""How long an interrupted container may take to clean up."""
 
 Text = str | None
 Texts = list[str] | None
@@ -54,7 +62,12 @@ HELP = {
     "dry_run": "print the resolved preset and where each value came from, build nothing",
     "set_": "override one preset value, KEY.PATH=VALUE (repeatable)",
     "depfile": "write what the file was made from, for make",
-    "runner": "where to run: auto or local (this machine)",
+    "runner": "where to run: auto, local (this machine), podman or docker",
+    "memory": "memory limit of the container, for example 4g",
+    "variant": "locked packages of the image: cpu or gpu",
+    "engine": "podman or docker (default: the first that runs)",
+    "base_image": "image to start from, instead of the Dockerfile's",
+    "wheels": "folder of wheels: build without a network",
     "model": "ONNX file to look at",
     "data": "annotation pickle: compare on real clips as well",
     "table": "build and measure PyTorch and the file: static, dynamic, in batches",
@@ -115,45 +128,50 @@ def to_arguments(options: Mapping[str, Any]) -> list[str]:
     return arguments
 
 
-def choose_runner(runner: str | None) -> None:
-    """Say where the command runs; None for tasks that know only this machine."""
-    if runner in ("podman", "docker"):
-        raise Exit(f"--runner {runner}: commands cannot run in a container yet; use --runner local", code=ENVIRONMENT)
-    if runner not in (None, "auto", "local"):
-        raise Exit(f"--runner {runner} is not one of auto, local, podman, docker", code=USAGE)
-    if runner == "auto":
-        print("runner: this machine", file=sys.stderr)
-
-
-def wait_for(command: Sequence[str]) -> int:
+def wait_for(run: Run) -> int:
     """Run a command to its end, also through Ctrl-C, and return its exit code; 128 + n where signal n killed it.
 
     Invoke's own runner would put pipes between the command and the terminal, and would not let it clean up.
     """
     process: subprocess.Popen[bytes] | None = None
+    late = threading.Timer(STOP_AFTER_S, run.stop)
+    stopped = False
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
+        nonlocal stopped
         if process is None:
             raise Exit(code=128 + number)
         # On Ctrl-C a terminal has signalled the whole group already, the command included.
         if number != signal.SIGINT or not sys.stdin.isatty():
             process.send_signal(number)
+        if stopped:
+            run.stop()
+        else:
+            late.start()
+        stopped = True
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        process = subprocess.Popen(command)
+        process = subprocess.Popen(run.command, cwd=run.folder)
         code = process.wait()
+        late.cancel()
+        return run.finish(code if code >= 0 else 128 - code, stopped=stopped)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return code if code >= 0 else 128 - code
 
 
 def run_script(name: str, options: Mapping[str, Any]) -> None:
-    """Run ``scripts/NAME`` with the interpreter that runs invoke; the task ends with the script's exit code."""
-    choose_runner(options.get("runner"))
-    given = {key: value for key, value in options.items() if key not in ("c", "runner")}
-    code = wait_for([sys.executable, str(ROOT / "scripts" / name), *to_arguments(given)])
+    """Run ``scripts/NAME``, here or in a container; the task ends with the script's exit code."""
+    from container.runner import Job, prepare
+    from stgcn_onnx.errors import ConverterError
+
+    given = {key: value for key, value in options.items() if key not in ("c", "runner", "memory")}
+    job = Job(ROOT, name, tuple(to_arguments(given)))
+    try:
+        code = wait_for(prepare(job, runner=options.get("runner"), memory=options.get("memory")))
+    except ConverterError as error:
+        raise Exit(f"error: {error}", code=error.code) from error
     if code:
         raise Exit(code=code)
 
@@ -183,6 +201,7 @@ def convert(
     rtol: Text = None, atol: Text = None, data: Text = None, benchmark: bool = False, no_benchmark: bool = False,
     trust_checkpoint: bool = False, trust_config: bool = False, set_: Texts = None, dry_run: bool = False,
     depfile: Text = None, verbose: bool = False, runner: str = "auto",
+    memory: Text = None,
 ) -> None:  # fmt: skip
     """Turn a checkpoint into a verified ONNX file."""
     run_script("convert.py", locals())
@@ -196,6 +215,7 @@ def export(
     no_dynamic_frames: bool = False, precision: Text = None, trust_checkpoint: bool = False,
     trust_config: bool = False, set_: Texts = None, dry_run: bool = False, depfile: Text = None,
     verbose: bool = False, runner: str = "auto",
+    memory: Text = None,
 ) -> None:  # fmt: skip
     """Write the ONNX file without comparing it with PyTorch."""
     run_script("export.py", locals())
@@ -206,7 +226,7 @@ def verify(
     c: Context, model: Text = None, preset: Text = None, config: Text = None, checkpoint: Text = None,
     trust_checkpoint: bool = False, trust_config: bool = False, data: Text = None, device: Text = None,
     rtol: Text = None, atol: Text = None, json: Text = None, set_: Texts = None, verbose: bool = False,
-    runner: str = "auto",
+    runner: str = "auto", memory: Text = None,
 ) -> None:  # fmt: skip
     """Compare an ONNX file with the PyTorch model it was made from."""
     run_script("verify.py", locals())
@@ -219,7 +239,7 @@ def benchmark(
     device: Text = None, batch_size: Text = None, num_frames: Text = None, people: Text = None, rounds: Text = None,
     iterations: Text = None, official: bool = False, no_official: bool = False, json: Text = None,
     markdown: Text = None, svg: Text = None, update_readme: Text = None, set_: Texts = None, verbose: bool = False,
-    runner: str = "auto",
+    runner: str = "auto", memory: Text = None,
 ) -> None:  # fmt: skip
     """Measure PyTorch against an ONNX file, or against all its variants."""
     run_script("benchmark.py", locals())
@@ -245,3 +265,9 @@ def presets(c: Context, keys: bool = False, schema: bool = False) -> None:
 def doctor(c: Context, json: bool = False) -> None:
     """Say what is installed, what really works and what to do."""
     run_script("doctor.py", locals())
+
+
+@script_task
+def image(c: Context, variant: Text = None, engine: Text = None, base_image: Text = None, wheels: Text = None) -> None:
+    """Build the container image of the locked packages, and print its name."""
+    run_script("image.py", locals())

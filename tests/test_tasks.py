@@ -19,7 +19,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ("convert", "export", "verify", "benchmark", "presets", "profile", "doctor")
+SCRIPTS = ("convert", "export", "verify", "benchmark", "presets", "profile", "doctor", "image")
+
+# Without docker/Dockerfile no image has a name, so `auto` stays here whatever is installed.
+HERE = r"runner: this machine \(.*\)\n"
 
 FAKE = """
 import json, os, sys, time
@@ -42,7 +45,8 @@ except KeyboardInterrupt:
 def project(tmp_path: Path) -> Path:
     """Return a folder with the real tasks.py and scripts that only report."""
     shutil.copy(ROOT / "tasks.py", tmp_path)
-    (tmp_path / "scripts").mkdir()
+    for name in ("container", "stgcn_onnx"):
+        shutil.copytree(ROOT / "scripts" / name, tmp_path / "scripts" / name)
     for name in SCRIPTS:
         (tmp_path / "scripts" / f"{name}.py").write_text(FAKE)
     return tmp_path
@@ -104,7 +108,7 @@ def test_relative_paths_mean_the_users_folder(project: Path) -> None:
 def test_the_exit_code_is_the_scripts(project: Path, fake: str, code: int) -> None:
     done = invoke(project, "convert", fake=fake)
     assert done.returncode == code
-    assert done.stderr == "runner: this machine\n"
+    assert re.fullmatch(HERE, done.stderr)
 
 
 def test_a_failure_stops_the_tasks_after_it(project: Path) -> None:
@@ -132,11 +136,47 @@ def test_a_usage_error_is_code_2_and_one_line(project: Path, arguments: tuple[st
 
 
 @pytest.mark.parametrize("engine", ["podman", "docker"])
-def test_a_container_is_refused_not_replaced(project: Path, engine: str) -> None:
+def test_a_container_is_refused_not_replaced(
+    project: Path, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     done = invoke(project, "convert", "--runner", engine)
     assert done.returncode == 3
     assert done.stdout == ""
-    assert done.stderr.strip() == f"--runner {engine}: commands cannot run in a container yet; use --runner local"
+    expected = f"error: --runner {engine}: {engine} is not installed; install {engine}, or use --runner local"
+    assert done.stderr.strip() == expected
+
+
+ENGINE = """#!/bin/sh
+case "$1" in
+    run) case "$*" in *convert.py*) ;; *) exit 0 ;; esac
+        trap 'echo signalled' INT TERM; echo "$*"; while [ ! -e "$0.killed" ]; do sleep 0.05; done; exit 137 ;;
+    kill) touch "$0.killed" ;;
+    rm) echo "$*" >>"$0.removed" ;;
+esac
+"""
+
+
+def test_a_container_that_does_not_listen_is_ended_and_removed(project: Path) -> None:
+    """The second signal does at once what the first does after a while."""
+    for name in ("docker", "requirements", "presets", "checkpoints/demo"):
+        shutil.copytree(ROOT / name, project / name)
+    engine = project / "podman"
+    engine.write_text(ENGINE)
+    engine.chmod(0o755)
+    with subprocess.Popen(
+        [sys.executable, "-m", "invoke", "convert", "--preset", "batch", "--runner", "podman"], cwd=project,
+        env=os.environ | {"PATH": f"{project}:/usr/bin:/bin"},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        (name,) = re.findall(r"--name=(\S+)", process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "signalled\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "")
+    assert (project / "podman.removed").read_text() == f"rm --force {name}\n"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -154,7 +194,7 @@ def test_a_signal_waits_for_the_script_and_leaves_no_traceback(
         output, errors = process.communicate(timeout=15)
     assert process.returncode == code
     assert ("cleaned up" in output) == (number == signal.SIGINT)
-    assert errors == "runner: this machine\n"
+    assert re.fullmatch(HERE, errors)
 
 
 def test_the_list_reads_well(project: Path) -> None:
@@ -185,7 +225,7 @@ def options_of_script(name: str) -> set[str]:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_task_has_exactly_the_options_of_its_script(name: str) -> None:
     # Invoke lists the FILE of a task, which takes no name on the command line of the script, among the options.
-    assert options_of_task(name) - {"--runner", "--file"} == options_of_script(name)
+    assert options_of_task(name) - {"--runner", "--memory", "--file"} == options_of_script(name)
 
 
 def test_invoke_is_quick_because_it_imports_no_torch() -> None:
