@@ -16,8 +16,9 @@ file.custom      := checkpoints/my_custom_model.onnx
 # --- Variables -------------------------------------------------------------------------------------------------
 
 OPTIONS  := CONFIG CHECKPOINT OUTPUT DEVICE OPSET BATCH_SIZE NUM_FRAMES DYNAMIC PRECISION RUNNER VERIFY BENCHMARK VERBOSE
+OPTIONS  += MEMORY
 SWITCHES := DYNAMIC VERIFY BENCHMARK VERBOSE
-OTHERS   := VARIANT PYTHON INVOKE TEST_ARGS LOCK_ARGS
+OTHERS   := VARIANT ENGINE BASE_IMAGE WHEELS PYTHON INVOKE TEST_ARGS LOCK_ARGS
 
 # Options count where the command line gives them: a stray DEVICE or OUTPUT in the environment changes no artefact.
 on_command_line = $(filter command,$(firstword $(origin $1)))
@@ -87,12 +88,12 @@ CODE  := scripts/convert.py $(filter-out $(ASIDE),$(wildcard scripts/stgcn_onnx/
 
 option = $(if $(filter $1,$(given)),$2 $(call quote,$($1)))
 switch = $(if $(filter $1,$(given)),$(if $(filter 1,$($1)),--$2,--no-$2))
-# What decides over the artefact. RUNNER and VERBOSE do not, so they never cause a rebuild.
+# What decides over the artefact. RUNNER, MEMORY and VERBOSE do not, so they never cause a rebuild.
 options := $(strip $(call option,CONFIG,--config) $(call option,CHECKPOINT,--checkpoint) $(call option,DEVICE,--device) \
   $(call option,OPSET,--opset) $(call option,BATCH_SIZE,--batch-size) $(call option,NUM_FRAMES,--num-frames) \
   $(call switch,DYNAMIC,dynamic) $(call option,PRECISION,--precision) \
   $(call switch,VERIFY,verify) $(call switch,BENCHMARK,benchmark))
-manner  := $(strip $(call option,RUNNER,--runner) $(if $(filter 1,$(if $(filter VERBOSE,$(given)),$(VERBOSE))),--verbose))
+manner  := $(strip $(call option,RUNNER,--runner) $(call option,MEMORY,--memory) $(if $(filter 1,$(if $(filter VERBOSE,$(given)),$(VERBOSE))),--verbose))
 
 # Beside each file, in checkpoints/.build: the options it was built with, and what it was made from.
 record  = checkpoints/.build/$(subst /,_,$(1:checkpoints/%=%)).options
@@ -123,7 +124,7 @@ include $(wildcard checkpoints/.build/*.d)
 
 # --- Targets ---------------------------------------------------------------------------------------------------
 
-.PHONY: help setup all $(PRESETS) table test lint lock doctor clean distclean FORCE
+.PHONY: help setup all $(PRESETS) table test lint lock doctor image clean distclean FORCE
 FORCE:
 
 # `make -q` asks without a word.
@@ -157,6 +158,12 @@ lock: .venv/.stamp-dev
 doctor:
 	@$(if $(wildcard $(INVOKE)),$(INVOKE) doctor,$(or $(PYTHON),python3) scripts/doctor.py)
 
+# The image of another variant than .venv's is built without touching .venv.
+asked = $(if $(call on_command_line,$1),$2 $(call quote,$($1)))
+image:
+	@$(if $(wildcard $(INVOKE)),$(INVOKE) image,$(or $(PYTHON),python3) scripts/image.py) --variant $(VARIANT) \
+	  $(call asked,ENGINE,--engine) $(call asked,BASE_IMAGE,--base-image) $(call asked,WHEELS,--wheels)
+
 clean:
 	rm -rf checkpoints/.build $(foreach p,$(PRESETS),$(wildcard $(basename $(file.$p)).*))
 
@@ -176,6 +183,7 @@ Turns an MMAction2 skeleton checkpoint into a verified ONNX file.
 
   make setup         .venv with the locked packages (done by every target that needs it)
   make doctor        what is installed, what works, what is wrong and what to do
+  make image         the container image of the locked packages, for RUNNER=podman or docker
   make test lint     the quick tests; the linters and the type checker
   make help          this text (the default)
   make lock          newer versions into requirements/*.lock
@@ -193,9 +201,11 @@ Variables, for example make realtime OPSET=13 DEVICE=cuda:0:
   PRECISION          fp32
   VERIFY             0: publish without comparing with PyTorch
   BENCHMARK          1: measure as well
-  RUNNER             auto or local
+  RUNNER             auto, local (this machine), podman or docker
+  MEMORY             memory limit of the container, for example 4g
   VERBOSE            1: each stage with its time
   VARIANT            cpu or gpu packages (now $(VARIANT))
+  ENGINE             podman or docker, for make image; BASE_IMAGE and WHEELS: see docker/Dockerfile
   PYTHON             the Python 3.11 to create .venv with
   INVOKE             an invoke of an environment of your own instead of .venv's
   TEST_ARGS          for pytest, for example TEST_ARGS='-m "slow or not slow"'

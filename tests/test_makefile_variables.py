@@ -46,6 +46,7 @@ def test_verbose_and_runner_never_rebuild(ready: Project) -> None:
         ("DYNAMIC=0", "--no-dynamic"),
         ("PRECISION=fp32", "--precision fp32"),
         ("RUNNER=local", "--runner local"),
+        ("MEMORY=4g", "--memory 4g"),
         ("VERIFY=0", "--no-verify"),
         ("VERIFY=1", "--verify"),
         ("BENCHMARK=1", "--benchmark"),
@@ -134,3 +135,23 @@ def test_the_makefile_ignores_no_error() -> None:
     recipes = [line[1:] for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("\t")]
     assert recipes
     assert not [line for line in recipes if line.lstrip("@").startswith("-") or "|| true" in line]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), "image --variant cpu"),
+        (("VARIANT=gpu", "ENGINE=docker"), "image --variant gpu --engine docker"),
+        (("BASE_IMAGE=mine:1", "WHEELS=my wheels"), "image --variant cpu --base-image mine:1 --wheels my wheels"),
+    ],
+)
+def test_an_image_is_built_as_asked_and_sets_nothing_up(
+    project: Project, arguments: tuple[str, ...], expected: str
+) -> None:
+    invoke = project.root / "my-invoke"
+    invoke.write_text('#!/bin/sh\necho "$*" >>calls.log\n')
+    invoke.chmod(0o755)
+    done = project.make("image", "INVOKE=./my-invoke", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert project.calls() == [expected]
+    assert not (project.root / ".venv").exists()
