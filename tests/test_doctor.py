@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_engine import FakeEngine, only_path
 
+from container.image import reference
 from stgcn_onnx import doctor, probe
 from stgcn_onnx.doctor import FAIL, NOTE, OK, WARN
 
@@ -104,35 +106,36 @@ def test_the_cpu_provider_really_runs() -> None:
     assert probe.probe_providers()["providers"]["CPUExecutionProvider"] == {"works": True, "problem": ""}
 
 
-def fake_engine(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    engine = folder / "podman"
-    engine.write_text(f"#!/bin/sh\n{body}\n")
-    engine.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-
-
 @pytest.mark.parametrize(
-    ("body", "status", "text"),
+    ("probe_does", "gpu", "status", "text"),
     [
-        ('[ "$1" = --version ] || { echo cannot connect >&2; exit 1; }', NOTE, "does not answer: cannot connect"),
-        ("exit 0", OK, "answers"),
-        ("exec sleep 5", NOTE, "no answer within"),
+        ("echo cannot connect >&2; exit 1", False, NOTE, "the client is installed, but no container runs: cannot conn"),
+        ("exit 0", False, OK, "a container ran; images of these lock files: cpu"),
+        ("exit 0", True, OK, "a container ran; images of these lock files: cpu"),
+        (
+            'case "$*" in *gpu=all*) echo no CDI nvidia.com/gpu >&2; exit 126;; esac',
+            True,
+            WARN,
+            "none gets the GPU: no",
+        ),
     ],
 )
-def test_a_client_is_no_engine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, status: str, text: str
+def test_an_engine_is_judged_by_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probe_does: str, gpu: bool, status: str, text: str
 ) -> None:
-    fake_engine(tmp_path, monkeypatch, body)
-    monkeypatch.setattr(doctor, "ENGINE_LIMIT_S", 0.5)
-    finding = doctor.check_engine("podman")
-    assert finding.status == status
-    assert text in finding.found
+    only_path(monkeypatch, tmp_path)
+    fake = FakeEngine(tmp_path, "podman")
+    fake.has(reference(ROOT, "cpu"))
+    fake.on("probe", probe_does)
+    finding = doctor.check_engine(ROOT, "podman", gpu=gpu)
+    assert (finding.status, text in finding.found) == (status, True)
+    assert (finding.hint == "") == (status == OK)
+    assert "nvidia-ctk cdi generate" in finding.hint or status != WARN
 
 
 def test_an_engine_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert doctor.check_engine("podman").found.startswith("not installed")
-    assert doctor._answers(["nvidia-smi", "-L"]) == "not installed"
+    assert doctor.check_engine(ROOT, "podman", gpu=False).found.startswith("not installed")
 
 
 def test_a_probe_that_dies_is_reported(tmp_path: Path) -> None:

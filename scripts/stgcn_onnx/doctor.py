@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from container.engine import ENGINES, Engine, installed, next_step, probe
+from container.image import built_variants
+
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = (3, 11)
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-ENGINES = ("podman", "docker")
 PROBE_LIMIT_S = 180
-ENGINE_LIMIT_S = 10
+DRIVER_LIMIT_S = 10
 LEAST_FREE_BYTES = 200 * 2**20
 
 OK, NOTE, WARN, FAIL = "ok", "note", "warn", "fail"
@@ -52,8 +54,8 @@ def examine(root: Path = ROOT) -> list[Finding]:
     """Look at everything; takes as long as importing MMAction2 does."""
     with ThreadPoolExecutor() as pool:
         probes = {name: pool.submit(run_probe, root, name) for name in ("torch", "mmaction", "providers")}
-        engines = [pool.submit(check_engine, name) for name in ENGINES]
         driver = has_nvidia_driver()
+        engines = [pool.submit(check_engine, root, name, gpu=driver) for name in ENGINES]
         return [
             check_python(sys.version_info[:3]),
             *check_packages(installed_versions(), root / "requirements"),
@@ -172,32 +174,32 @@ def has_nvidia_driver() -> bool:
     """Whether the kernel module is loaded or, as on WSL, nvidia-smi lists a GPU."""
     if Path("/proc/driver/nvidia/version").exists():
         return True
-    return _answers(["nvidia-smi", "-L"]) == ""
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=DRIVER_LIMIT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def check_driver(driver: bool) -> Finding:
     return Finding("NVIDIA driver", OK if driver else NOTE, "visible" if driver else "none; conversions run on the CPU")
 
 
-def check_engine(name: str) -> Finding:
-    """Ask a container engine for its state: a client that answers --version is no engine."""
-    if shutil.which(name) is None:
+def check_engine(root: Path, name: str, *, gpu: bool) -> Finding:
+    """Run a container: a client that answers is no engine. With `gpu` also one that asks for the GPUs."""
+    engine = Engine(name)
+    if engine not in installed():
         return Finding(name, NOTE, "not installed; needed only for containers")
-    problem = _answers([name, "info"])
+    problem = probe(engine)
     if problem:
-        return Finding(name, NOTE, f"the client is installed, the engine does not answer: {problem}", f"start {name}")
-    return Finding(name, OK, f"`{name} info` answers")
-
-
-def _answers(command: list[str]) -> str:
-    """Run a command; its last line of complaint, or the empty string when it succeeds."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ENGINE_LIMIT_S, check=False)
-    except FileNotFoundError:
-        return "not installed"
-    except subprocess.TimeoutExpired:
-        return f"no answer within {ENGINE_LIMIT_S} s"
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"code {done.returncode}"])[-1]
+        found = f"the client is installed, but no container runs: {problem}"
+        return Finding(name, NOTE, found, next_step(engine, problem))
+    built = built_variants(root, engine)
+    found = f"a container ran; images of these lock files: {', '.join(built) or 'none'}"
+    problem = probe(engine, gpu=True) if gpu else ""
+    if problem:
+        return Finding(name, WARN, f"{found}; none gets the GPU: {problem}", next_step(engine, problem))
+    return Finding(name, OK, found, "" if built else f"`invoke image --engine {name}` builds one")
 
 
 def check_disk(root: Path) -> Finding:
