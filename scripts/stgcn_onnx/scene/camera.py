@@ -50,8 +50,6 @@ def draw_camera(rng: np.random.Generator, ranges: SceneRanges) -> Camera:
     right = unit(np.cross(forward, UP))
     down = np.cross(forward, right)
     roll = np.radians(rng.normal(0.0, 2.0))
-    axes = np.stack(
-        [np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, forward]
-    )
+    axes = np.stack([np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, forward])
     focal_px = 0.5 * image_shape[0] / float(np.tan(half_view))
     return Camera(position, axes, focal_px, image_shape)
