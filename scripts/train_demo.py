@@ -2,7 +2,7 @@
 """Train the demo fight model on generated clips, measure it, and write checkpoints/demo/ and its figures.
 
 Trained on the CPU in under half an hour on two cores. With --evaluate-only the committed checkpoint is measured
-again, in about a minute, and nothing is trained.
+again, in two or three minutes, and nothing is trained.
 """
 
 import argparse

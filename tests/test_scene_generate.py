@@ -14,7 +14,7 @@ from stgcn_onnx.errors import UsageError
 from stgcn_onnx.scene.fights import FIGHTS
 from stgcn_onnx.scene.generate import ACTIONS, DatasetSize, generate_clip, generate_dataset, label_of
 from stgcn_onnx.scene.lookalikes import LOOKALIKES
-from stgcn_onnx.scene.ranges import HELD_OUT, TRAIN
+from stgcn_onnx.scene.ranges import GROUPS, HELD_OUT, TRAIN, held_out_alone
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
@@ -132,6 +132,15 @@ def test_held_out_ranges_lie_outside_those_of_training() -> None:
         for low, high in getattr(HELD_OUT, field.name):
             for trained_low, trained_high in getattr(TRAIN, field.name):
                 assert high < trained_low or low > trained_high, field.name
+
+
+def test_groups_hold_out_every_parameter_once_and_alone() -> None:
+    names = [name for group in GROUPS.values() for name in group]
+    assert sorted(names) == sorted(field.name for field in fields(TRAIN) if field.name != "name")
+    for group, members in GROUPS.items():
+        ranges = held_out_alone(group)
+        for name in names:
+            assert getattr(ranges, name) == getattr(HELD_OUT if name in members else TRAIN, name)
 
 
 def test_labels() -> None:

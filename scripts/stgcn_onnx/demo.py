@@ -12,13 +12,17 @@ from typing import Any
 from stgcn_onnx.annotations import read_annotations
 from stgcn_onnx.console import Log
 from stgcn_onnx.errors import CheckpointError, IntegrityError
-from stgcn_onnx.model import load_model
+from stgcn_onnx.model import LoadedModel, load_model
 from stgcn_onnx.preset import InputShape, ModelSource
-from stgcn_onnx.scene.generate import DatasetSize, generate_dataset
+from stgcn_onnx.scene.generate import DatasetSize, generate_clips, generate_dataset
+from stgcn_onnx.scene.ranges import GROUPS, held_out_alone
 from stgcn_onnx.training import Plan, publish, train
 from stgcn_onnx.training_report import evaluate, markdown, write_report
 
 NAME = "stgcnpp_fight_demo"
+
+_CLIPS_OF_GROUP = 140
+_FIRST_BRANCH = 10
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,8 @@ def measure(
             names = set(data["split"][split])
             chosen = [clip for clip in data["annotations"] if clip["frame_dir"] in names]
             report[key] = evaluate(model, chosen, Path(split)).figures()
+    with log.stage(f"measure on {len(GROUPS)} times {_CLIPS_OF_GROUP} clips, one group of parameters held out"):
+        report["held_out_alone"] = {group: _alone(model, group, seed) for group in GROUPS}
     if real_clips is not None:
         with log.stage("measure on real clips"):
             report["real"] = evaluate(model, read_annotations(real_clips), real_clips).figures()
@@ -100,6 +106,13 @@ def measure(
         report["training"] = dict(training)
     write_report(report, demo.report, demo.readme)
     return markdown(report)
+
+
+def _alone(model: LoadedModel, group: str, seed: int) -> dict[str, Any]:
+    """Figures on clips with one group of scene parameters held out."""
+    branch = _FIRST_BRANCH + list(GROUPS).index(group)
+    clips = generate_clips(group, _CLIPS_OF_GROUP, (seed, branch), held_out_alone(group))
+    return evaluate(model, clips, Path(group)).figures()
 
 
 def _earlier(path: Path, digest: str) -> dict[str, Any]:

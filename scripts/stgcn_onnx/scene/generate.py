@@ -112,17 +112,33 @@ def generate_dataset(size: DatasetSize, seed: int = 0) -> dict[str, Any]:
     """
     split: dict[str, list[str]] = {}
     annotations: list[Annotation] = []
-    for name, (branch, ranges, (shortest, longest)) in SPLITS.items():
-        count = int(getattr(size, name))
-        split[name] = [f"{name}_{index:05d}" for index in range(count)]
-        for index, frame_dir in enumerate(split[name]):
-            own = np.random.SeedSequence([_SALT, seed, branch, index])
-            clip_seed = int(own.generate_state(1, np.uint64)[0])
-            frames = int(np.random.default_rng(own).integers(shortest, longest + 1))
-            annotations.append(
-                generate_clip(clip_seed, _kind_in_turn(index), frames, ranges=ranges, frame_dir=frame_dir)
-            )
+    for name, (branch, ranges, lengths) in SPLITS.items():
+        clips = generate_clips(name, int(getattr(size, name)), (seed, branch), ranges, lengths)
+        split[name] = [clip["frame_dir"] for clip in clips]
+        annotations += clips
     return {"split": split, "annotations": annotations}
+
+
+def generate_clips(
+    name: str, count: int, seed: tuple[int, ...], ranges: SceneRanges, lengths: tuple[int, int] = (30, 130)
+) -> list[Annotation]:
+    """Clips called `name` and a number, each with a seed of its own that branches from `seed`.
+
+    Args:
+        name: first part of every ``frame_dir``.
+        count: number of clips; fights and others alternate, within each the kinds take turns.
+        seed: where the clips' own seeds branch from.
+        ranges: what the parameters of the scenes may be.
+        lengths: shortest and longest clip in frames.
+    """
+    clips = []
+    for index in range(count):
+        own = np.random.SeedSequence([_SALT, *seed, index])
+        clip_seed = int(own.generate_state(1, np.uint64)[0])
+        frames = int(np.random.default_rng(own).integers(lengths[0], lengths[1] + 1))
+        frame_dir = f"{name}_{index:05d}"
+        clips.append(generate_clip(clip_seed, _kind_in_turn(index), frames, ranges=ranges, frame_dir=frame_dir))
+    return clips
 
 
 def _kind_in_turn(index: int) -> str:

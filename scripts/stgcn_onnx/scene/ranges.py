@@ -7,7 +7,7 @@ clip had.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,6 +68,21 @@ HELD_OUT = SceneRanges(
     lag=((0.41, 0.48),),
     loss=((0.082, 0.10),),
 )
+
+
+GROUPS = {
+    "camera": ("camera_height_m", "camera_distance_m", "vertical_view_deg"),
+    "bodies": ("body_height_m",),
+    "speed": ("tempo", "frame_rate_hz"),
+    "tracker": ("jitter", "lag", "loss"),
+}
+"""The parameters by what they are about."""
+
+
+def held_out_alone(group: str) -> SceneRanges:
+    """Ranges as in training, but those of one of `GROUPS` held out."""
+    spans: dict[str, Spans] = {name: getattr(HELD_OUT, name) for name in GROUPS[group]}
+    return replace(TRAIN, name=f"held_out_{group}", **spans)
 
 
 def draw(rng: np.random.Generator, spans: Spans) -> float:
