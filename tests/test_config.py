@@ -63,6 +63,19 @@ def test_a_missing_base_names_the_config_that_wants_it(tmp_path: Path) -> None:
     assert "relative to the config that names it" in caught.value.hint
 
 
+def test_a_longer_circle_is_said_and_two_ways_to_one_base_are_none(tmp_path: Path) -> None:
+    write(tmp_path, "one.py", "_base_ = 'two.py'\n")
+    write(tmp_path, "two.py", "_base_ = 'one.py'\n")
+    with pytest.raises(UsageError, match=r"two\.py: its _base_ '.*one\.py' leads back to it"):
+        load_config(tmp_path / "one.py")
+    write(tmp_path, "root.py", "_base_ = []\n")
+    write(tmp_path, "left.py", "_base_ = 'root.py'\na = 1\n")
+    write(tmp_path, "right.py", "_base_ = 'root.py'\nb = 2\n")
+    config = load_config(write(tmp_path, "own.py", "_base_ = ['left.py', 'right.py']\n"))
+    assert (config.values["a"], config.values["b"]) == (1, 2)
+    assert len(config.files) == 4
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -70,7 +83,7 @@ def test_a_missing_base_names_the_config_that_wants_it(tmp_path: Path) -> None:
         ("_base_ = 5\n", r"own\.py:1: _base_ is not a string or a list of strings"),
         ("_base_ = [1]\n", r"own\.py:1: _base_ is not a string"),
         ("_base_ = ['x'] * 2\n", r"own\.py:1: _base_ is not a string"),
-        ("_base_ = 'own.py'\n", r"own\.py: MMEngine cannot read it"),
+        ("_base_ = 'own.py'\n", r"own\.py: its _base_ '.*own\.py' leads back to it"),
         ("a = b\n", r"own\.py: MMEngine cannot read it: name 'b' is not defined"),
     ],
 )

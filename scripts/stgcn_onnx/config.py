@@ -82,17 +82,19 @@ def config_files(path: Path, *, trust: bool) -> Iterator[Path]:
         UsageError: a missing file, or one that is not plain data (unless `trust`).
     """
     seen: set[Path] = set()
-    queue: list[tuple[Path, Path | None]] = [(path, None)]
+    queue: list[tuple[Path, tuple[Path, ...]]] = [(path, ())]
     while queue:
-        current, origin = queue.pop(0)
+        current, heirs = queue.pop(0)
+        if current.resolve() in {heir.resolve() for heir in heirs}:
+            raise UsageError(f"config {heirs[-1]}: its _base_ '{current}' leads back to it", hint="correct `_base_`")
         if current.resolve() in seen:
             continue
         seen.add(current.resolve())
-        tree, text = _parse(current, origin)
+        tree, text = _parse(current, heirs[-1] if heirs else None)
         if not trust:
             refuse_code(tree, text, current)
         yield current
-        queue += [(resolve_config_path(base, current.parent), current) for base in _bases(tree, current)]
+        queue += [(resolve_config_path(base, current.parent), (*heirs, current)) for base in _bases(tree, current)]
 
 
 def _parse(path: Path, origin: Path | None) -> tuple[ast.Module, str]:
