@@ -56,7 +56,7 @@ def _measure(source: Source, subjects: dict[str, Subject], log: Log, command: st
         PYTORCH: "training and evaluation",
         names["static"]: "one camera with clips of one length: lowest latency",
         names["dynamic"]: "cameras whose clips differ in length",
-        names["batch"]: "recorded footage, many cameras at once: highest throughput",
+        names["batch"]: "recorded footage or several cameras, eight clips in one call",
     }
     sizes = {names[key]: subject.size_bytes for key, subject in subjects.items()}
     candidates = [torch_candidate(preset, (subjects["static"].traced,))]
