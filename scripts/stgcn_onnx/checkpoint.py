@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stgcn_onnx.errors import CheckpointError
+from stgcn_onnx.errors import CheckpointError, first_line
 from stgcn_onnx.numpy_pickle import ADMITTED, DTYPE_CLASSES
 
 _WRAPPERS = ("module.", "_orig_mod.", "ema_model.", "model_ema.", "model.")
@@ -144,7 +144,7 @@ def _unpickle(path: Path, *, trust: bool) -> object:
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    first_sentence = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
+    first_sentence = first_line(error).split(". ")[0]
     return CheckpointError(
         f"checkpoint {path} ({path.stat().st_size} bytes) is truncated or not a PyTorch file: {first_sentence}",
         hint="copy or download it again and compare its sha256",

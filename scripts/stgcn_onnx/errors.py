@@ -72,3 +72,8 @@ class IntegrityError(ConverterError):
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what another library's exception says, or its class: ours stay on one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -20,7 +20,7 @@ import torch
 from onnx import ModelProto, version_converter
 from torch import nn
 
-from stgcn_onnx.errors import ExportError, UsageError
+from stgcn_onnx.errors import ExportError, UsageError, first_line
 from stgcn_onnx.model import ClipShape
 from stgcn_onnx.runtime import newest_opset
 
@@ -82,7 +82,7 @@ def export(module: nn.Module, shape: ClipShape, free: FreeAxes, *, opset: int, e
             model = write(module, example, free, opset)
     except Exception as error:
         raise ExportError(
-            f"the {exporter} exporter failed at opset {opset}: {_first_line(error)}",
+            f"the {exporter} exporter failed at opset {opset}: {first_line(error)}",
             hint="try another opset, the other exporter, or deploy: none",
         ) from error
     return model
@@ -144,7 +144,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from stgcn_onnx.checkpoint import Checkpoint, fit, read_checkpoint
 from stgcn_onnx.config import RecogniserConfig, load_config, resolve_config_path
-from stgcn_onnx.errors import UsageError
+from stgcn_onnx.errors import UsageError, first_line
 from stgcn_onnx.mmaction import load_mmaction
 from stgcn_onnx.preset import InputShape, ModelSource
 
@@ -104,7 +104,7 @@ def build_network(config: RecogniserConfig) -> nn.Module:
         network: nn.Module = MODELS.build(copy.deepcopy(dict(spec)))
     except Exception as error:  # whatever a constructor of MMAction2 raises is about the config's arguments
         raise UsageError(
-            f"config {config.path}: MMAction2 cannot build its model: {_first_line(error)}",
+            f"config {config.path}: MMAction2 cannot build its model: {first_line(error)}",
             hint="correct `model` in the config",
         ) from error
     return network.eval()
@@ -150,11 +150,7 @@ def _probe(recogniser: Recogniser, shape: ClipShape, config: Path) -> int:
             logits = recogniser(torch.zeros(shape.with_sizes(batch=1).sizes()))
     except RuntimeError as error:
         raise UsageError(
-            f"config {config}: the network cannot take {shape} [N, M, T, V, C]: {_first_line(error)}",
+            f"config {config}: the network cannot take {shape} [N, M, T, V, C]: {first_line(error)}",
             hint="change input.num_frames or input.num_person",
         ) from error
     return int(logits.shape[-1])
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

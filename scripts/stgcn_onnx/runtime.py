@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stgcn_onnx.errors import EnvironmentFault, ExportError
+from stgcn_onnx.errors import EnvironmentFault, ExportError, first_line
 
 FloatArray = npt.NDArray[np.float32]
 _CUDA = "CUDAExecutionProvider"
@@ -94,9 +94,9 @@ class Session:
             self._session = ort.InferenceSession(model, options, providers=_providers(device))
         except Exception as error:
             if device != "cpu":
-                raise EnvironmentFault(f"device {device}: {_first_line(error)}", hint="run `make doctor`") from error
+                raise EnvironmentFault(f"device {device}: {first_line(error)}", hint="run `make doctor`") from error
             raise ExportError(
-                f"onnxruntime {ort.__version__} refuses the file: {_first_line(error)}",
+                f"onnxruntime {ort.__version__} refuses the file: {first_line(error)}",
                 hint="choose another opset or exporter",
             ) from error
         if device != "cpu" and self._session.get_providers()[0] != _CUDA:
@@ -154,7 +154,3 @@ def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
 
 def _cuda_index(device: str) -> int:
     return int(device.partition(":")[2] or 0)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

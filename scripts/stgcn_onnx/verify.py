@@ -15,7 +15,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper
 
 from stgcn_onnx.compare import Comparison, Tolerance, compare
-from stgcn_onnx.errors import VerificationError
+from stgcn_onnx.errors import VerificationError, first_line
 from stgcn_onnx.reference import Reference
 from stgcn_onnx.runtime import FloatArray, Session
 from stgcn_onnx.verify_cases import Case
@@ -162,8 +162,7 @@ def _run(session: Session, case: Case) -> FloatArray:
     try:
         return session.run(case.clip)
     except Exception as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise VerificationError(
-            f"onnxruntime cannot run {case.label} {list(case.clip.shape)}: {first_line}",
+            f"onnxruntime cannot run {case.label} {list(case.clip.shape)}: {first_line(error)}",
             hint="an axis that was declared free is not; try the other exporter, or make it static",
         ) from error
