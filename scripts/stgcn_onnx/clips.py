@@ -53,23 +53,44 @@ def decode(
     from mmcv.transforms import Compose
 
     pipeline = Compose([TRANSFORMS.build(copy.deepcopy(dict(transform))) for transform in transforms])
-    expected = (shape.person, shape.frames, shape.joints, shape.channels)
     for annotation in annotations:
         try:
             views = pipeline({**copy.deepcopy(annotation), "start_index": 0})["inputs"].numpy()
         except Exception as error:  # transforms raise whatever their arithmetic does on a clip of a foreign kind
-            raise UsageError(
-                f"clips {path}: {annotation['frame_dir']}: the config's test pipeline cannot take it: "
-                f"{error or type(error).__name__}",
-                hint="use clips of the data set that the config is for",
-            ) from error
-        if views.shape[1:] != expected:
-            raise UsageError(
-                f"clips {path}: {annotation['frame_dir']}: the config's test pipeline gives {list(views.shape[1:])} "
-                f"[M, T, V, C], the model takes {list(expected)}",
-                hint="use the config and the clips that belong together, and its own num_frames and num_person",
-            )
+            raise pipeline_refusal(path, annotation, error) from error
+        check_views(views, shape, (shape.frames, shape.frames), f"clips {path}: {annotation['frame_dir']}")
         yield annotation, views.astype(np.float32)
+
+
+def pipeline_refusal(path: Path | str, annotation: Annotation, error: Exception) -> UsageError:
+    """What to say of a clip that the config's transforms raise `error` on."""
+    return UsageError(
+        f"clips {path}: {annotation['frame_dir']}: the config's test pipeline cannot take it: "
+        f"{error or type(error).__name__}",
+        hint="use clips of the data set that the config is for",
+    )
+
+
+def check_views(views: FloatArray, shape: ClipShape, frames: tuple[int, int], where: str) -> None:
+    """Hold what the pipeline gives, `[clips, M, T, V, C]`, against what the model takes.
+
+    Args:
+        frames: the fewest and the most frames that are taken.
+        where: file and clip, for messages.
+
+    Raises:
+        UsageError: any other size.
+    """
+    fewest, most = frames
+    found, expected = views.shape[1:], [shape.person, shape.frames, shape.joints, shape.channels]
+    fits = len(found) == len(expected) and fewest <= found[1] <= most
+    if not fits or [found[0], *found[2:]] != [expected[0], *expected[2:]]:
+        takes = expected if fewest == most else [expected[0], f"{fewest} to {most}", *expected[2:]]
+        raise UsageError(
+            f"{where}: the config's test pipeline gives {list(found)} [M, T, V, C], the model takes "
+            f"[{', '.join(map(str, takes))}]",
+            hint="use the config and the clips that belong together, and its own num_frames and num_person",
+        )
 
 
 def _people(clip: FloatArray) -> int:

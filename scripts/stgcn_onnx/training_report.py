@@ -18,13 +18,12 @@ import torch
 from stgcn_onnx.annotations import Annotation
 from stgcn_onnx.clips import decode
 from stgcn_onnx.errors import UsageError
+from stgcn_onnx.generated import CLASSES
 from stgcn_onnx.model import LoadedModel
 from stgcn_onnx.runtime import FloatArray
 
 BEGIN = "<!-- figures: begin (written by scripts/train_demo.py; do not edit) -->"
 END = "<!-- figures: end -->"
-
-CLASSES = ("normal", "fight")
 
 _BATCH = 4
 """Larger ones take twice the time: their activations go back to the system after every batch."""
