@@ -23,6 +23,7 @@ from onnx import AttributeProto, ModelProto, defs
 
 from stgcn_onnx.errors import ExportError
 from stgcn_onnx.float_layers import EXCLUDED, FloatLayer, excluded_nodes, node_label
+from stgcn_onnx.half_errors import costliest
 from stgcn_onnx.half_graph import rewrite_in_half
 from stgcn_onnx.runtime import FloatArray
 from stgcn_onnx.value_ranges import float_values, largest_magnitudes
@@ -31,6 +32,7 @@ LARGEST = 65504.0
 SMALLEST_NORMAL = 2.0**-14
 MARGIN = 4.0
 """How far below the largest half a value has to stay on the calibration clips: others may reach further."""
+_SUGGESTIONS = 5
 _DECIDES = "decides which rows are taken"
 _NOT_READ = frozenset({"Shape", "Size"})
 """Operators that look at a tensor's shape and not at its values."""
@@ -38,10 +40,14 @@ _NOT_READ = frozenset({"Shape", "Size"})
 
 @dataclass(frozen=True)
 class Half:
-    """A model in half precision, and the nodes that stayed in float32."""
+    """A model in half precision, the nodes that stayed in float32, and others to exclude where that is not enough.
+
+    The suggestions are the nodes that add most to the error, the worst first.
+    """
 
     proto: ModelProto
     float_layers: tuple[FloatLayer, ...]
+    suggestions: tuple[str, ...]
 
 
 def to_half(
@@ -79,9 +85,9 @@ def to_half(
         *_out_of_range(proto, largest),
     ):
         reasons.setdefault(label, reason)
-    lowered = rewrite_in_half(proto, floats, keep=frozenset(reasons))
+    lowered, types = rewrite_in_half(proto, floats, keep=frozenset(reasons))
     layers = (FloatLayer(label, reasons[label]) for label in map(node_label, proto.graph.node) if label in reasons)
-    return Half(lowered, tuple(layers))
+    return Half(lowered, tuple(layers), costliest(proto, lowered, types, clips[0], _SUGGESTIONS))
 
 
 def _deciding(proto: ModelProto, floats: frozenset[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 import numpy as np
@@ -11,8 +12,10 @@ from stgcn_onnx.float_layers import node_label
 from stgcn_onnx.runtime import FloatArray
 
 
-def rewrite_in_half(proto: ModelProto, floats: AbstractSet[str], *, keep: AbstractSet[str]) -> ModelProto:
-    """A copy of the model whose nodes compute in half, except those labelled in `keep`.
+def rewrite_in_half(
+    proto: ModelProto, floats: AbstractSet[str], *, keep: AbstractSet[str]
+) -> tuple[ModelProto, Mapping[str, int]]:
+    """A copy of the model whose nodes compute in half, except those labelled in `keep`; and the type of each value.
 
     Input and output keep their type. Weights are stored in the precision in which they are read, in both where nodes
     of both kinds read them.
@@ -32,7 +35,7 @@ def rewrite_in_half(proto: ModelProto, floats: AbstractSet[str], *, keep: Abstra
     for node in proto.graph.node:
         writer.write(node, in_half=node_label(node) not in keep)
     writer.finish()
-    return result
+    return result, writer.computed_in
 
 
 class _Writer:
@@ -60,8 +63,8 @@ class _Writer:
                 written.input[index] = self._value(name, wanted)
         for index, name in enumerate(node.output):
             if name in self._floats:
-                self.computed_in[name] = wanted
                 written.output[index] = self._output_name(name, wanted)
+                self.computed_in[name] = wanted
         if in_half and node.op_type == "Cast":
             _cast_to_half(written)
         self._graph.node.append(written)
