@@ -198,7 +198,7 @@ Variables, for example make realtime OPSET=13 DEVICE=cuda:0:
   BATCH_SIZE         clips per call
   NUM_FRAMES         frames per clip
   DYNAMIC            1: the batch size is free, 0: every axis is fixed
-  PRECISION          fp32
+  PRECISION          fp32, fp16 or int8
   VERIFY             0: publish without comparing with PyTorch
   BENCHMARK          1: measure as well
   RUNNER             auto, local (this machine), podman or docker

@@ -49,7 +49,7 @@ HELP = {
     "no_dynamic": "fix every axis",
     "dynamic_frames": "leave the number of frames free",
     "no_dynamic_frames": "fix the number of frames",
-    "precision": "number format: fp32",
+    "precision": "arithmetic of the file: fp32, fp16 or int8",
     "verify": "compare with PyTorch before publishing (the default)",
     "no_verify": "publish without comparing",
     "rtol": "relative tolerance of the comparison",

@@ -135,7 +135,7 @@ def add_export_options(parser: Parser) -> None:
     add("--num-frames", metavar="N", type=int, help="frames in a clip")
     add("--num-person", metavar="N", type=int, help="people in a clip")
     add_dynamic_switches(parser)
-    add("--precision", metavar="fp32", help="arithmetic of the file")
+    add("--precision", metavar="NAME", help="arithmetic of the file: fp32, fp16 or int8")
 
 
 def add_dynamic_switches(parser: Parser) -> None:

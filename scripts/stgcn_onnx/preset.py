@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 OLDEST_OPSET = 11
+OLDEST_INT8_OPSET = 13
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 
 
@@ -28,6 +29,7 @@ def _onnx_name(value: str) -> str:
     return value
 
 
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_no_truth_value)]
 Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_truth_value)]
 
 
@@ -112,8 +114,30 @@ class ExportOptions(_Section):
     """PyTorch's exporter: `torchscript` (opset 11 and up), or `dynamo` (opset 18 and up, slower)."""
     deploy: Literal["all", "none"] | tuple[str, ...] = "all"
     """Exact rewrites applied before export: all, none, or a list of their names."""
-    precision: Literal["fp32"] = "fp32"
-    """Arithmetic of the file."""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """Arithmetic of the file: `fp32`, `fp16` (half the size, for GPUs and NPUs) or `int8` (opset 13 and up)."""
+
+    @model_validator(mode="after")
+    def _opset_has_scales_per_channel(self) -> Self:
+        if self.precision == "int8" and self.opset < OLDEST_INT8_OPSET:
+            raise ValueError(
+                f"precision int8 needs opset {OLDEST_INT8_OPSET} or later, the first with a scale per channel, "
+                f"and the opset is {self.opset}"
+            )
+        return self
+
+
+class CalibrationOptions(_Section):
+    """The clips on which a lower precision looks at the network's values: int8 for scales, fp16 for overflows."""
+
+    data: str | None = None
+    """MMAction2 annotation pickle to calibrate on, relative to the preset; by default clips are generated."""
+    clips: PositiveInt = 256
+    """How many clips, at most those of `data`."""
+    method: Literal["min-max", "entropy", "percentile"] = "min-max"
+    """How int8 finds a value's range: all of it, by entropy, or all but the outermost values."""
+    exclude: tuple[str, ...] = ()
+    """Layers that stay in float: paths of modules (`backbone.gcn.0`) or names of nodes."""
 
 
 class VerifyOptions(_Section):
@@ -131,6 +155,12 @@ class VerifyOptions(_Section):
     """MMAction2 annotation pickle of real clips, relative to the preset."""
     clips: PositiveInt = 16
     """How many clips of `data` are compared, at most."""
+    min_agreement: Share = 0.99
+    """fp16, int8: least share of clips to which the file and PyTorch give the same class."""
+    max_probability_difference: Share = 0.01
+    """fp16, int8: largest mean absolute difference of the probabilities from PyTorch's."""
+    max_top1_drop: Share = 0.005
+    """fp16, int8: how much of PyTorch's top-1 accuracy may be lost, as a share."""
 
 
 class BenchmarkOptions(_Section):
@@ -167,6 +197,7 @@ class Preset(_Section):
     input: InputShape = InputShape()
     axes: Axes = Axes()
     export: ExportOptions = ExportOptions()
+    calibration: CalibrationOptions = CalibrationOptions()
     verify: VerifyOptions = VerifyOptions()
     benchmark: BenchmarkOptions = BenchmarkOptions()
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"

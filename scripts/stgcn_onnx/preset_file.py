@@ -20,7 +20,7 @@ from stgcn_onnx.preset import Preset
 from stgcn_onnx.preset_errors import explain, shown_path, suggest
 
 PRESETS_FOLDER = Path(__file__).resolve().parents[2] / "presets"
-_PATH_KEYS = ("model.config", "model.checkpoint", "verify.data", "benchmark.baseline", "output")
+_PATH_KEYS = ("model.config", "model.checkpoint", "calibration.data", "verify.data", "benchmark.baseline", "output")
 _MAX_SIZE_BYTES = 1 << 20
 _MAX_DEPTH = 8
 
