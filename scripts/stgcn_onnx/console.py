@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 _LABEL_WIDTH = 10
 
@@ -31,6 +32,26 @@ class Log:
             yield
         if self.verbose:
             self.line(name, f"done in {time.perf_counter() - started:.1f} s")
+
+    @contextlib.contextmanager
+    def bar(self, label: str) -> Iterator[Callable[[str, int, int], None]]:
+        """Give a function that is told what is being done, how much of it is done, and how much there is.
+
+        On a terminal each thing that is done is a bar; elsewhere it is a line, when it is done.
+        """
+        columns = (TextColumn(f"{label:<{_LABEL_WIDTH}} {{task.description}}"), BarColumn(), MofNCompleteColumn())
+        bars = Progress(*columns, TimeElapsedColumn(), console=self._console, disable=not self._console.is_terminal)
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+            if bars.disable and done == total:
+                self.line(label, f"{what}: {total} of {total}")
+
+        with bars:
+            yield show
 
     def progress(self, text: str) -> None:
         """Change the text next to the spinner of the running stage."""
