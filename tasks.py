@@ -69,7 +69,8 @@ HELP = {
     "base_image": "image to start from, instead of the Dockerfile's",
     "wheels": "folder of wheels: build without a network",
     "model": "ONNX file to look at",
-    "data": "annotation pickle: compare on real clips as well",
+    "data": "annotation pickle: compare on real clips as well; for evaluate, the clips with their labels",
+    "split": "only the clips of this split of the annotation pickle",
     "table": "build and measure PyTorch and the file: static, dynamic, in batches",
     "peers": "build and measure everything that could be used instead",
     "people": "measure with so many people present as well, for example 1,2",
@@ -79,7 +80,7 @@ HELP = {
     "no_official": "with --peers: only this project's model",
     "json": "the findings or figures as JSON; figures go into the file that is named",
     "markdown": "write the tables to this file as Markdown",
-    "svg": "with --peers: plot latency against frames and against people present",
+    "svg": "plot the result; of a benchmark with --peers: latency against frames and against people present",
     "update_readme": "replace the section between the benchmark markers of this Markdown file",
     "file": "ONNX file to look into",
     "warmup": "runs before the profiled ones",
@@ -230,6 +231,17 @@ def verify(
 ) -> None:  # fmt: skip
     """Compare an ONNX file with the PyTorch model it was made from."""
     run_script("verify.py", locals())
+
+
+@script_task
+def evaluate(
+    c: Context, model: Text = None, data: Text = None, split: Text = None, preset: Text = None, config: Text = None,
+    checkpoint: Text = None, trust_checkpoint: bool = False, trust_config: bool = False, device: Text = None,
+    json: Text = None, markdown: Text = None, svg: Text = None, set_: Texts = None, verbose: bool = False,
+    runner: str = "auto", memory: Text = None,
+) -> None:  # fmt: skip
+    """Measure an ONNX file on labelled videos, beside its PyTorch model."""
+    run_script("evaluate.py", locals())
 
 
 @script_task

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ("convert", "export", "verify", "benchmark", "presets", "profile", "doctor", "image")
+SCRIPTS = ("convert", "export", "verify", "evaluate", "benchmark", "presets", "profile", "doctor", "image")
 
 # Without docker/Dockerfile no image has a name, so `auto` stays here whatever is installed.
 HERE = r"runner: this machine \(.*\)\n"

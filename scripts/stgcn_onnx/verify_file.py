@@ -22,8 +22,9 @@ from stgcn_onnx.cli import preset_overrides
 from stgcn_onnx.console import Log
 from stgcn_onnx.errors import UsageError
 from stgcn_onnx.export import INPUT_NAME
-from stgcn_onnx.model import load_model
+from stgcn_onnx.model import LoadedModel, load_model
 from stgcn_onnx.pipeline import check, free_axes
+from stgcn_onnx.preset import Preset
 from stgcn_onnx.preset_file import Override, load_preset, preset_names
 from stgcn_onnx.report import AnyReport
 from stgcn_onnx.runtime import require_device
@@ -69,6 +70,23 @@ def verify_file(file: GivenFile, arguments: argparse.Namespace, log: Log) -> Any
         VerificationError: nothing to compare, or axes other than the metadata says.
         ConverterError: what loading the model raises.
     """
+    preset, model = load_original(file, arguments, log)
+    data = preset.verify.data
+    calibrated = frozenset() if data is None else calibrated_on(file.metadata, Path(data))
+    return check(file.content, model, preset, log, calibrated=calibrated)
+
+
+def load_original(file: GivenFile, arguments: argparse.Namespace, log: Log) -> tuple[Preset, LoadedModel]:
+    """The preset that a file belongs to, with what the file and the options say put in, and the PyTorch model.
+
+    Args:
+        arguments: with the options of `cli.add_model_options`.
+
+    Raises:
+        IntegrityError: the file was made from another checkpoint.
+        VerificationError: axes other than the metadata says.
+        ConverterError: what loading the model raises.
+    """
     name = arguments.preset or _own_preset(file.metadata)
     preset = load_preset(name, [*recorded_values(file), *preset_overrides(arguments)]).preset
     require_device(preset.device)
@@ -79,9 +97,7 @@ def verify_file(file: GivenFile, arguments: argparse.Namespace, log: Log) -> Any
     log.line("model", f"{model.config.path.name} with {model.checkpoint.path.name}, {model.shape} [N, M, T, V, C]")
     if file.metadata:
         check_axes(file.proto, model.shape, free_axes(preset), model.num_classes)
-    data = preset.verify.data
-    calibrated = frozenset() if data is None else calibrated_on(file.metadata, Path(data))
-    return check(file.content, model, preset, log, calibrated=calibrated)
+    return preset, model
 
 
 def recorded_values(file: GivenFile) -> list[Override]:

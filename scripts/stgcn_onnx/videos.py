@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import sys
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -123,8 +123,7 @@ def _pose_dataset(annotations: Sequence[Annotation], config: RecogniserConfig, w
 
     settings = {key: spec[key] for key in _KEPT if key in spec}
     try:
-        # MMEngine's logger writes to stdout, which is for results.
-        with contextlib.redirect_stdout(sys.stderr):
+        with _without_notices():
             return GivenClips(
                 "", pipeline=copy.deepcopy(list(pipeline)), test_mode=True, serialize_data=False, **settings
             )
@@ -133,6 +132,17 @@ def _pose_dataset(annotations: Sequence[Annotation], config: RecogniserConfig, w
             f"config {config.path}: test_dataloader.dataset cannot take clips {where}: {type(error).__name__}: {error}",
             hint="use clips of the data set that the config is for",
         ) from error
+
+
+@contextlib.contextmanager
+def _without_notices() -> Iterator[None]:
+    """MMEngine's logger writes to stdout, which is for results."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _dataset_of(config: RecogniserConfig) -> Mapping[str, Any]:
