@@ -15,7 +15,7 @@ from torch import nn
 
 from stgcn_onnx.deploy import deploy
 from stgcn_onnx.deploy.absent_people import absent_features, receptive_field
-from stgcn_onnx.deploy.joint_modules import JointBackbone, pooled_people
+from stgcn_onnx.deploy.joint_modules import JointBackbone
 
 CHOSEN = PREFIXES["absent_people"]
 
@@ -80,7 +80,7 @@ def test_features_of_long_clips_are_continued_exactly(options: dict[str, Any]) -
     found = absent_features(rewritten.backbone, frames)
     with torch.no_grad():
         expected = torch.cat(
-            [pooled_people(rewritten.backbone.trunk(torch.zeros(1, count, 17, 2).double())) for count in frames]
+            [rewritten.backbone.pooled_people(rewritten.backbone.trunk(torch.zeros(1, count, 17, 2).double())) for count in frames]
         )
     assert relative_error(found, expected) < RELATIVE_LIMIT
 

@@ -69,23 +69,23 @@ class PresentPeople(nn.Module):
 
 def receptive_field(backbone: JointBackbone) -> tuple[int, int]:
     """Input frames that one output frame sees, and input frames between output frames."""
-    frames, step = 1, 1
+    frames, step, axis = 1, 1, backbone.temporal_axis
     for block in backbone.gcn:
         reach, stride = 0, 1
         for branch in [part for part in block.tcn.modules() if isinstance(part, Branch | PooledTwice)]:
-            first = branch.reduce.stride[1]
-            inner, outer = (0, 1) if branch.temporal is None else _window(branch.temporal)
+            first = branch.reduce.stride[axis]
+            inner, outer = (0, 1) if branch.temporal is None else _window(branch.temporal, axis)
             reach, stride = max(reach, first * inner), first * outer
         if isinstance(block.tcn, nn.Conv2d):
-            reach, stride = _window(block.tcn)
+            reach, stride = _window(block.tcn, axis)
         frames, step = frames + step * reach, step * stride
     return frames, step
 
 
-def _window(module: nn.Conv2d | nn.MaxPool2d) -> tuple[int, int]:
+def _window(module: nn.Conv2d | nn.MaxPool2d, axis: int) -> tuple[int, int]:
     """Frames between the first and the last that a temporal module reads, and its stride."""
     kernel, stride, dilation = (
-        pair[1] if isinstance(pair, tuple) else pair for pair in (module.kernel_size, module.stride, module.dilation)
+        pair[axis] if isinstance(pair, tuple) else pair for pair in (module.kernel_size, module.stride, module.dilation)
     )
     return dilation * (kernel - 1), stride
 
@@ -110,8 +110,9 @@ def absent_features(backbone: JointBackbone, frames: Sequence[int]) -> torch.Ten
                 continue
             device = next(exact.parameters()).device
             y = exact.trunk(torch.zeros(1, count, *exact.input_shape, dtype=torch.float64, device=device))
-            sums.append(y.sum(dim=(0, 3)).squeeze(-1))  # (V, C, 1, T') -> (C,)
-            counts.append(y.shape[3] * y.shape[0])
+            axes = (exact.joint_axis, exact.frame_axis)
+            sums.append(y.sum(dim=axes).flatten())  # (V, C, 1, T') or (1, C, T', V) -> (C,)
+            counts.append(y.shape[axes[0]] * y.shape[axes[1]])
     return torch.stack(sums) / torch.tensor(counts, dtype=torch.float64, device=sums[0].device)[:, None]
 
 

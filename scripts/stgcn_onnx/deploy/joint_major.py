@@ -35,7 +35,8 @@ from stgcn_onnx.deploy.types import known_types
 
 NAME = "joint_major"
 
-_SOLVED = 1e-13
+SOLVED = 1e-13
+"""What may be left of a bias, as a share of its largest value, where a solution counts as exact."""
 _LARGEST_GAIN = 100.0
 _BLOCK_CHANNELS = 16
 
@@ -68,10 +69,10 @@ def spread_bias(weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor,
     mean = bias.mean(dim=1)
     deviation = bias - mean[:, None]
     size = bias.abs().max()
-    if deviation.abs().max() <= _SOLVED * size:
+    if deviation.abs().max() <= SOLVED * size:
         return mean, None, True
     ahead = torch.linalg.pinv(weight) @ deviation
-    solved = (weight @ ahead - deviation).abs().max() <= _SOLVED * size
+    solved = (weight @ ahead - deviation).abs().max() <= SOLVED * size
     if solved and ahead.abs().max() * weight.abs().max() <= _LARGEST_GAIN * size:
         return mean, ahead, True
     return mean, deviation, False
@@ -123,14 +124,23 @@ def _first_graph_conv(unit: OneConvGraphConv, scale: torch.Tensor, shift: torch.
     return entry, make_conv(kernel[:, :, None, None], bias, like=unit)
 
 
-def _block_residual(block: nn.Module) -> nn.Module | None:
+def block_residual(block: nn.Module) -> nn.Module | None:
+    """The residual of a block of MMAction2's: a convolution, the identity, or None."""
     if isinstance(block.residual, nn.Module):
-        return turned(block.residual)
+        return block.residual
     probe = object()
     return nn.Identity() if block.residual(probe) is probe else None
 
 
-def _check(backbone: nn.Module) -> None:
+def _turned_residual(block: nn.Module) -> nn.Module | None:
+    residual = block_residual(block)
+    return turned(residual) if isinstance(residual, nn.Conv2d) else residual
+
+
+def check_backbone(backbone: nn.Module) -> None:
+    """Raises:
+    Refusal: see the last paragraph above.
+    """
     known = known_types()
     if type(backbone) is not known.backbone:
         raise Refusal(f"{type(backbone).__name__} is not STGCN")
@@ -150,14 +160,16 @@ def to_joint_major(backbone: nn.Module, context: FrameContext) -> JointBackbone:
     Raises:
         Refusal: see the last paragraph above.
     """
-    _check(backbone)
+    check_backbone(backbone)
     joints, in_channels = backbone.graph.num_node, backbone.in_channels
     per_person = backbone.data_bn_type == "MVC"
     norm_channels = getattr(backbone.data_bn, "num_features", joints * in_channels)
     scale, shift = (
         part.reshape(-1, joints, in_channels) for part in batch_norm_affine(backbone.data_bn, norm_channels)
     )
-    blocks = [JointBlock(_graph_conv(block.gcn), turned(block.tcn), _block_residual(block)) for block in backbone.gcn]
+    blocks = [
+        JointBlock(_graph_conv(block.gcn), turned(block.tcn), _turned_residual(block)) for block in backbone.gcn
+    ]
     first = backbone.gcn[0]
     dtype = first.gcn.weight.dtype
     affine = InputAffine(scale.to(dtype)[:, None], shift.to(dtype)[:, None]) if backbone.data_bn_type else None

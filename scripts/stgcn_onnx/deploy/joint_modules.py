@@ -109,11 +109,6 @@ class JointBlock(nn.Module):
         return functional.relu(y if self.residual is None else y + self.residual(x))
 
 
-def pooled_people(y: torch.Tensor) -> torch.Tensor:
-    """The mean over joints and frames, ``(V, C, P, T) -> (P, C)``."""
-    return y.mean(dim=(0, 3)).transpose(0, 1)
-
-
 class JointBackbone(nn.Module):
     """The backbone of joint_major.py, ``(N, M, T, V, C) -> (N, M, C', T', V)`` like the one it replaces.
 
@@ -124,7 +119,14 @@ class JointBackbone(nn.Module):
         entry: the map in front of the first block, or None.
         blocks: in order.
         input_shape: V and C.
+
+    Attributes:
+        frame_axis: where `trunk` has T'.
+        joint_axis: where it has V.
+        temporal_axis: which of its two sizes a kernel has over time.
     """
+
+    frame_axis, joint_axis, temporal_axis = 3, 0, 1
 
     def __init__(
         self,
@@ -172,6 +174,14 @@ class JointBackbone(nn.Module):
             x = block(x)
         return x
 
+    def pooled_people(self, y: torch.Tensor) -> torch.Tensor:
+        """The mean over joints and frames, ``(V, C, P, T) -> (P, C)``."""
+        return y.mean(dim=(0, 3)).transpose(0, 1)
+
+    def features(self, people: torch.Tensor) -> torch.Tensor:
+        """What the last block gives in the original layout, ``(P, T, V, C) -> (P, C', T', V)``."""
+        return self.trunk(people).permute(2, 1, 3, 0)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         clips, persons, frames, joints, channels = x.shape
         if self.affine is not None and self.per_person:
@@ -179,15 +189,15 @@ class JointBackbone(nn.Module):
         people = x.reshape(-1, frames, joints, channels)  # (N, M, T, V, C) -> (P, T, V, C)
         if self.pooled:
             return self._pooled(people, persons)
-        y = self.trunk(people).permute(2, 1, 3, 0)  # (P, T, V, C) -> (V, C', P, T') -> (P, C', T', V)
+        y = self.features(people)  # (P, T, V, C) -> (P, C', T', V)
         return y.reshape(clips, persons, y.shape[1], y.shape[2], joints)  # -> (N, M, C', T', V)
 
     def _pooled(self, people: torch.Tensor, persons: int) -> torch.Tensor:
         if self.present is None:
-            features = pooled_people(self.trunk(people))  # (P, T, V, C) -> (P, C')
+            features = self.pooled_people(self.trunk(people))  # (P, T, V, C) -> (P, C')
         else:
             picked, used = self.present.pick(people)  # (P, T, V, C) -> (P', T, V, C)
-            features = self.present.put_back(pooled_people(self.trunk(picked)), used, people)  # (P', C') -> (P, C')
+            features = self.present.put_back(self.pooled_people(self.trunk(picked)), used, people)  # (P', C') -> (P, C')
         features = features.reshape(-1, persons, features.shape[1]).mean(dim=1)  # (P, C') -> (N, C')
         return features[:, None, :, None, None]  # (N, C') -> (N, 1, C', 1, 1)
 

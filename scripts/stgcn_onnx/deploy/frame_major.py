@@ -1,0 +1,147 @@
+"""The backbone for 8-bit arithmetic: in its own layout ``(P, C, T, V)``, each graph convolution in two products.
+
+    y[c', t, w] = sum_{v, k} A_k[v, w] (W_k x + b_k)[c', t, v]
+
+Channels first, then joints: one 1x1 convolution to ``K C'`` channels; of its result, with channels last, the rows
+``(v, k)`` of a frame lie below each other, so one matrix ``(V, V K)`` finishes the frame without a transpose. The
+residual is one more subset: its weights (the identity, or the residual's convolution) with the identity as adjacency.
+So no sum is left, and each value is rounded to 8 bits twice.
+
+Runtimes keep 8-bit convolutions with channels last inside (onnxruntime's NHWC kernels). The transposes written here
+are the inverse of those that they insert, and vanish; in the layout of joint_major.py they stay, with a product over
+K = 17 rows that is slow in 8 bits: see issue 4.
+
+The bias ``B[c', w]`` that BatchNorm leaves (graph_conv.py) is spread over the subsets, ``B[c', w] = sum_k b_k[c']
+sum_v A_k[v, w]`` by least squares, exactly so for ``gcn_conv_pos='pre'``; what is left over is added behind.
+
+The first block maps the joints' coordinates by one matrix per frame, its normalisation and bias included, which a
+quantiser can leave in float at little cost: 8 bits of a coordinate are too few.
+
+Refused as a whole where joint_major.py refuses.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from stgcn_onnx.deploy.frame_modules import FrameBackbone, FrameBlock, FrameEntry, FrameGraphConv
+from stgcn_onnx.deploy.graph_conv import OneConvGraphConv
+from stgcn_onnx.deploy.joint_major import SOLVED, block_residual, check_backbone
+from stgcn_onnx.deploy.joint_modules import InputAffine, InputMap
+from stgcn_onnx.deploy.modules import Branches
+from stgcn_onnx.deploy.numeric import Affine, batch_norm_affine, float64, make_conv
+from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Ledger, Refusal, Rewrite
+
+NAME = "frame_major"
+
+_LARGEST_GAIN = 100.0
+
+
+def subsets_of(unit: OneConvGraphConv) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """``W_k`` ``(K, C', C)``, ``A_k`` ``(K, V, V)`` and ``B`` ``(C', V)`` in float64, the residual as last subset."""
+    weight, adjacency, bias = float64(unit.weight), float64(unit.adjacency), float64(unit.bias)
+    if unit.residual is None:
+        return weight, adjacency, bias
+    like = {"dtype": torch.float64, "device": weight.device}
+    last = torch.eye(weight.shape[1], **like)
+    if not isinstance(unit.residual, nn.Identity):
+        last = float64(unit.residual.weight)[:, :, 0, 0]
+        bias = bias + float64(unit.residual.bias)[:, None]
+    identity = torch.eye(adjacency.shape[1], **like)
+    return torch.cat([weight, last[None]]), torch.cat([adjacency, identity[None]]), bias
+
+
+def spread_over_subsets(adjacency: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Biases ``b_k`` ``(K, C')`` of the subsets, and what of ``B`` they leave, ``(V, C')``, or None.
+
+    Args:
+        adjacency: ``(K, V, V)``, float64.
+        bias: ``B``, ``(C', V)``, float64.
+    """
+    reached = adjacency.sum(dim=1).T  # (K, V, W) -> (W, K)
+    found = torch.linalg.pinv(reached) @ bias.T
+    size = bias.abs().max()
+    if found.abs().max() > _LARGEST_GAIN * size:
+        return torch.zeros_like(found), bias.T
+    rest = bias.T - reached @ found
+    # The weights were rounded to their own precision before: a remainder of that order is no bias.
+    return found, None if rest.abs().max() <= SOLVED * size else rest
+
+
+def _graph_conv(unit: OneConvGraphConv) -> FrameGraphConv:
+    weight, adjacency, bias = subsets_of(unit)
+    spread, rest = spread_over_subsets(adjacency, bias)
+    joints, dtype = adjacency.shape[1], unit.weight.dtype
+    conv = make_conv(weight.flatten(0, 1)[:, :, None, None], spread.flatten(), like=unit)
+    mixing = adjacency.permute(2, 1, 0).reshape(joints, -1)  # (K, V, W) -> (W, V*K)
+    return FrameGraphConv(conv, mixing.to(dtype).contiguous(), None if rest is None else rest.to(dtype))
+
+
+def _entry(unit: OneConvGraphConv, affine: Affine) -> FrameEntry:
+    """The first block; `affine` is the input's normalisation, scale and shift ``(V, C)`` float64."""
+    scale, shift = affine
+    weight, adjacency, bias = subsets_of(unit)
+    joints, dtype = len(scale), unit.weight.dtype
+    matrix = torch.einsum("vc,kvw,kdc->vcwd", scale, adjacency, weight)
+    constant = torch.einsum("vc,kvw,kdc->wd", shift, adjacency, weight) + bias.T
+    map_ = InputMap(matrix.flatten(2).flatten(0, 1).to(dtype), constant.flatten().to(dtype), joints)
+    return FrameEntry(map_, joints)
+
+
+def stride_of(tcn: nn.Module) -> int:
+    """Input frames per output frame of a folded temporal convolution.
+
+    Raises:
+        Refusal: when its kernel is not centred, so that T frames do not become ``ceil(T / stride)``.
+    """
+    convs = [tcn]
+    if isinstance(tcn, Branches):
+        convs = [part for part in (tcn.branches[0].reduce, tcn.branches[0].temporal) if part is not None]
+    for conv in convs:
+        if isinstance(conv, nn.Conv2d) and 2 * conv.padding[0] != conv.dilation[0] * (conv.kernel_size[0] - 1):
+            raise Refusal("a temporal kernel is not centred on its frame")
+    strides = (conv.stride if isinstance(conv.stride, int) else conv.stride[0] for conv in convs)
+    return math.prod(strides)
+
+
+def to_frame_major(backbone: nn.Module, context: FrameContext) -> FrameBackbone:
+    """The whole backbone.
+
+    Raises:
+        Refusal: see the last paragraph above.
+    """
+    check_backbone(backbone)
+    joints, in_channels = backbone.graph.num_node, backbone.in_channels
+    per_person = backbone.data_bn_type == "MVC"
+    norm_channels = getattr(backbone.data_bn, "num_features", joints * in_channels)
+    scale, shift = (
+        part.reshape(-1, joints, in_channels) for part in batch_norm_affine(backbone.data_bn, norm_channels)
+    )
+    dtype = backbone.gcn[0].gcn.weight.dtype
+    affine = InputAffine(scale.to(dtype)[:, None], shift.to(dtype)[:, None]) if backbone.data_bn_type else None
+    first, residual = backbone.gcn[0], block_residual(backbone.gcn[0])
+    if residual is None:
+        ones_and_zeros = torch.ones_like(scale[0]), torch.zeros_like(shift[0])
+        gcn: nn.Module = _entry(first.gcn, ones_and_zeros if per_person else (scale[0], shift[0]))
+        affine = affine if per_person else None
+    else:
+        gcn = _graph_conv(first.gcn)
+    blocks = [FrameBlock(gcn, first.tcn, residual, stride_of(first.tcn))]
+    for block in backbone.gcn[1:]:
+        blocks.append(FrameBlock(_graph_conv(block.gcn), block.tcn, block_residual(block), stride_of(block.tcn)))
+    rewritten = FrameBackbone(affine, blocks, (joints, in_channels)).eval()
+    rewritten.fix_frames(context.num_frames)
+    return rewritten
+
+
+def _apply(model: nn.Module, context: FrameContext) -> Applied:
+    ledger = Ledger(NAME)
+    with ledger.refusing("backbone"):
+        model.backbone = to_frame_major(model.backbone, context)
+    return ledger.applied()
+
+
+REWRITE = Rewrite(NAME, requires=("fold_batch_norm",), apply=_apply)
