@@ -78,9 +78,9 @@ def test_bias_that_no_subset_can_carry_is_left_over() -> None:
     adjacency = torch.rand(3, 17, 17, dtype=torch.float64) + 0.1
     carried = torch.randn(3, 8, dtype=torch.float64)
     reachable = (adjacency.sum(dim=1).T @ carried).T
-    found, rest = spread_over_subsets(adjacency, reachable)
+    found, rest = spread_over_subsets(adjacency, reachable, 1e-12)
     assert rest is None and torch.allclose(found, carried, rtol=1e-9)
-    found, rest = spread_over_subsets(adjacency, torch.randn(8, 17, dtype=torch.float64))
+    found, rest = spread_over_subsets(adjacency, torch.randn(8, 17, dtype=torch.float64), 1e-12)
     assert rest is not None and rest.shape == (17, 8) and rest.abs().max() > 0.1
 
 

@@ -23,7 +23,7 @@ from stgcn_onnx.console import Log
 from stgcn_onnx.export import FreeAxes, check_opset, export
 from stgcn_onnx.metadata import describe
 from stgcn_onnx.model import LoadedModel, load_model
-from stgcn_onnx.precision import lower, rewrites
+from stgcn_onnx.precision import available_rewrites, chosen_rewrites, lower
 from stgcn_onnx.preset import Preset
 from stgcn_onnx.preset_file import ResolvedPreset
 from stgcn_onnx.publish import publish, sidecar, staging
@@ -188,7 +188,7 @@ def free_axes(preset: Preset) -> FreeAxes:
 
 
 def _deployed(model: LoadedModel, preset: Preset, log: Log) -> tuple[nn.Module, tuple[deploy.Applied, ...]]:
-    chosen = rewrites(preset)
+    chosen = chosen_rewrites(preset)
     if preset.export.opset < _EINSUM_OPSET and not chosen:
         chosen = deploy.REQUIRED_BELOW_OPSET_12
         log.line("deploy", f"{', '.join(chosen)}: opset {preset.export.opset} has no Einsum")
@@ -198,6 +198,7 @@ def _deployed(model: LoadedModel, preset: Preset, log: Log) -> tuple[nn.Module, 
         chosen,
         num_frames=None if free.frames else model.shape.frames,
         frame_range=free.frames,
+        rewrites=available_rewrites(preset),
     )
     for item in applied:
         log.detail("deploy", f"{item.name}: {item.count}")

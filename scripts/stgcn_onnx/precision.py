@@ -39,13 +39,18 @@ class Lowered:
     suggestions: tuple[str, ...] = ()
 
 
-def rewrites(preset: Preset) -> tuple[str, ...]:
-    """The rewrites before export, see `deploy.resolve`; some are of no use in a lower precision.
+def available_rewrites(preset: Preset) -> tuple[deploy.Rewrite, ...]:
+    """The rewrites that there are for the preset's precision, in order."""
+    return deploy.INT8_REWRITES if preset.export.precision == "int8" else deploy.REWRITES
+
+
+def chosen_rewrites(preset: Preset) -> tuple[str, ...]:
+    """Names of the rewrites before export, see `deploy.resolve`; some are of no use in a lower precision.
 
     Raises:
         UsageError: an unknown rewrite.
     """
-    chosen = deploy.resolve(preset.export.deploy)
+    chosen = deploy.resolve(preset.export.deploy, available_rewrites(preset))
     if preset.export.deploy != "all":
         return chosen
     return tuple(name for name in chosen if name not in _NOT_WITH.get(preset.export.precision, ()))
@@ -80,7 +85,8 @@ def lower(proto: ModelProto, model: LoadedModel, preset: Preset, free: FreeAxes,
                 proto, calibration.batches, method=options.method, exclude=options.exclude, on_progress=progress
             )
             lowered, layers, suggestions = quantised.proto, quantised.float_layers, quantised.suggestions
-    log.line("precision", f"{precision}, {len(layers)} of {len(lowered.graph.node)} nodes stay in float32")
+    kept = f"{len(layers)} {'layer stays' if len(layers) == 1 else 'layers stay'} in float32"
+    log.line("precision", f"{precision}, {kept}")
     for layer in layers:
         log.detail("precision", f"{layer.name} stays in float32: {layer.reason}")
     document = {

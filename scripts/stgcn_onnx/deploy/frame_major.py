@@ -14,8 +14,8 @@ K = 17 rows that is slow in 8 bits: see issue 4.
 The bias ``B[c', w]`` that BatchNorm leaves (graph_conv.py) is spread over the subsets, ``B[c', w] = sum_k b_k[c']
 sum_v A_k[v, w]`` by least squares, exactly so for ``gcn_conv_pos='pre'``; what is left over is added behind.
 
-The first block maps the joints' coordinates by one matrix per frame, its normalisation and bias included, which a
-quantiser can leave in float at little cost: 8 bits of a coordinate are too few.
+The first block begins as that of joint_major.py, with one matrix per frame, which a quantiser can leave in float at
+little cost: 8 bits of a coordinate are too few.
 
 Refused as a whole where joint_major.py refuses.
 """
@@ -29,8 +29,8 @@ from torch import nn
 
 from stgcn_onnx.deploy.frame_modules import FrameBackbone, FrameBlock, FrameEntry, FrameGraphConv
 from stgcn_onnx.deploy.graph_conv import OneConvGraphConv
-from stgcn_onnx.deploy.joint_major import SOLVED, block_residual, check_backbone
-from stgcn_onnx.deploy.joint_modules import InputAffine, InputMap
+from stgcn_onnx.deploy.joint_major import SOLVED, block_residual, check_backbone, first_graph_conv
+from stgcn_onnx.deploy.joint_modules import InputAffine
 from stgcn_onnx.deploy.modules import Branches
 from stgcn_onnx.deploy.numeric import Affine, batch_norm_affine, float64, make_conv
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Ledger, Refusal, Rewrite
@@ -54,12 +54,15 @@ def subsets_of(unit: OneConvGraphConv) -> tuple[torch.Tensor, torch.Tensor, torc
     return torch.cat([weight, last[None]]), torch.cat([adjacency, identity[None]]), bias
 
 
-def spread_over_subsets(adjacency: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+def spread_over_subsets(
+    adjacency: torch.Tensor, bias: torch.Tensor, rounding: float
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Biases ``b_k`` ``(K, C')`` of the subsets, and what of ``B`` they leave, ``(V, C')``, or None.
 
     Args:
         adjacency: ``(K, V, V)``, float64.
         bias: ``B``, ``(C', V)``, float64.
+        rounding: share of the largest bias that is none but the rounding of the weights.
     """
     reached = adjacency.sum(dim=1).T  # (K, V, W) -> (W, K)
     found = torch.linalg.pinv(reached) @ bias.T
@@ -67,14 +70,13 @@ def spread_over_subsets(adjacency: torch.Tensor, bias: torch.Tensor) -> tuple[to
     if found.abs().max() > _LARGEST_GAIN * size:
         return torch.zeros_like(found), bias.T
     rest = bias.T - reached @ found
-    # The weights were rounded to their own precision before: a remainder of that order is no bias.
-    return found, None if rest.abs().max() <= SOLVED * size else rest
+    return found, None if rest.abs().max() <= rounding * size else rest
 
 
 def _graph_conv(unit: OneConvGraphConv) -> FrameGraphConv:
     weight, adjacency, bias = subsets_of(unit)
-    spread, rest = spread_over_subsets(adjacency, bias)
     joints, dtype = adjacency.shape[1], unit.weight.dtype
+    spread, rest = spread_over_subsets(adjacency, bias, max(SOLVED, torch.finfo(dtype).eps))
     conv = make_conv(weight.flatten(0, 1)[:, :, None, None], spread.flatten(), like=unit)
     mixing = adjacency.permute(2, 1, 0).reshape(joints, -1)  # (K, V, W) -> (W, V*K)
     return FrameGraphConv(conv, mixing.to(dtype).contiguous(), None if rest is None else rest.to(dtype))
@@ -82,13 +84,12 @@ def _graph_conv(unit: OneConvGraphConv) -> FrameGraphConv:
 
 def _entry(unit: OneConvGraphConv, affine: Affine) -> FrameEntry:
     """The first block; `affine` is the input's normalisation, scale and shift ``(V, C)`` float64."""
-    scale, shift = affine
-    weight, adjacency, bias = subsets_of(unit)
-    joints, dtype = len(scale), unit.weight.dtype
-    matrix = torch.einsum("vc,kvw,kdc->vcwd", scale, adjacency, weight)
-    constant = torch.einsum("vc,kvw,kdc->wd", shift, adjacency, weight) + bias.T
-    map_ = InputMap(matrix.flatten(2).flatten(0, 1).to(dtype), constant.flatten().to(dtype), joints)
-    return FrameEntry(map_, joints)
+    entry, conv = first_graph_conv(unit, *affine)
+    linear = nn.utils.skip_init(nn.Linear, conv.in_channels, conv.out_channels, dtype=conv.weight.dtype)
+    with torch.no_grad():
+        linear.weight.copy_(conv.weight[:, :, 0, 0])  # (C', Q, 1, 1) -> (C', Q)
+        linear.bias.copy_(torch.zeros_like(linear.bias) if conv.bias is None else conv.bias)
+    return FrameEntry(entry, linear.requires_grad_(False), len(affine[0]))
 
 
 def stride_of(tcn: nn.Module) -> int:
@@ -123,7 +124,7 @@ def to_frame_major(backbone: nn.Module, context: FrameContext) -> FrameBackbone:
     dtype = backbone.gcn[0].gcn.weight.dtype
     affine = InputAffine(scale.to(dtype)[:, None], shift.to(dtype)[:, None]) if backbone.data_bn_type else None
     first, residual = backbone.gcn[0], block_residual(backbone.gcn[0])
-    if residual is None:
+    if residual is None and not isinstance(first.gcn.residual, nn.Identity):
         ones_and_zeros = torch.ones_like(scale[0]), torch.zeros_like(shift[0])
         gcn: nn.Module = _entry(first.gcn, ones_and_zeros if per_person else (scale[0], shift[0]))
         affine = affine if per_person else None

@@ -39,21 +39,24 @@ class FrameGraphConv(nn.Module):
 
 
 class FrameEntry(nn.Module):
-    """Normalisation and graph convolution of the first block as one matrix per frame, ``(P, T, V, C) -> (P, C', T, V)``.
+    """Normalisation and graph convolution of the first block, ``(P, T, V, C) -> (P, C', T, V)``.
 
     Args:
-        map: ``V * C`` to ``V * C'``.
+        map: what all subsets see of each joint, one matrix per frame, ``V * C`` to ``V * Q``.
+        linear: what they make of it, ``Q`` to ``C'``.
         joints: V.
     """
 
-    def __init__(self, map: InputMap, joints: int) -> None:
+    def __init__(self, map: InputMap, linear: nn.Linear, joints: int) -> None:
         super().__init__()
         self.map = map
+        self.linear = linear
         self.joints = joints
 
     def forward(self, people: torch.Tensor, frames: Any) -> torch.Tensor:
-        flat = people.reshape(-1, len(self.map.weight))  # (P, T, V, C) -> (P*T, V*C)
-        y = functional.relu(self.map(flat)).reshape(-1, frames, self.joints, self.map.channels)  # -> (P, T, V, C')
+        seen = self.map(people.reshape(-1, len(self.map.weight)))  # (P, T, V, C) -> (P*T, V*Q)
+        y = functional.relu(self.linear(seen.reshape(-1, self.linear.in_features)))  # -> (P*T*V, C')
+        y = y.reshape(-1, frames, self.joints, self.linear.out_features)  # -> (P, T, V, C')
         return y.permute(0, 3, 1, 2)  # -> (P, C', T, V)
 
 

@@ -94,7 +94,7 @@ def _graph_conv(unit: OneConvGraphConv) -> JointGraphConv:
     )
 
 
-def _first_graph_conv(unit: OneConvGraphConv, scale: torch.Tensor, shift: torch.Tensor) -> tuple[InputMap, nn.Conv2d]:
+def first_graph_conv(unit: OneConvGraphConv, scale: torch.Tensor, shift: torch.Tensor) -> tuple[InputMap, nn.Conv2d]:
     """Entry and convolution of the first block: see the third paragraph above.
 
     Args:
@@ -177,7 +177,7 @@ def to_joint_major(backbone: nn.Module, context: FrameContext) -> JointBackbone:
     if blocks[0].residual is None and not isinstance(first.gcn.residual, nn.Identity):
         if per_person:
             scale, shift = torch.ones_like(scale[:1]), torch.zeros_like(shift[:1])
-        entry, conv = _first_graph_conv(first.gcn, scale[0], shift[0])
+        entry, conv = first_graph_conv(first.gcn, scale[0], shift[0])
         blocks[0].gcn = nn.Sequential(conv, nn.ReLU())
         affine = affine if per_person else None
     rewritten = JointBackbone(affine, entry, blocks, (joints, in_channels))
