@@ -17,6 +17,7 @@ def lower_document(report: LowerReport) -> dict[str, Any]:
     """The verdict as JSON values: the accuracy on each set of clips, and a row for each shape."""
     return {
         "passed": report.passed,
+        "arithmetic": report.arithmetic,
         "accuracy": accuracy_document(report.accuracy, () if report.passed else report.suggestions),
         "shapes": [{**asdict(row), "passed": row.passed} for row in report.rows],
     }
