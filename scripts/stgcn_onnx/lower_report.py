@@ -50,9 +50,7 @@ def refuse(report: LowerReport, model: Path, see: str) -> None:
             )
     if broken:
         layers = ", ".join(report.suggestions)
-        advice = (
-            f"calibration.exclude may leave these layers in float: {layers}" if layers else "take a higher precision"
-        )
+        advice = f"leave these layers in float with calibration.exclude: {layers}" if layers else "raise the precision"
         raise VerificationError(f"model {model}: {'; '.join(broken)}", hint="; ".join(filter(None, (advice, see))))
 
 
