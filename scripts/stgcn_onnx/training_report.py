@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from stgcn_onnx.annotations import Annotation
@@ -41,7 +42,7 @@ class Result:
         kinds: (N,) kind of action of each clip; empty where any is unknown.
     """
 
-    labels: FloatArray
+    labels: npt.NDArray[np.integer]
     logits: FloatArray
     kinds: tuple[str, ...]
 
