@@ -7,11 +7,13 @@ endif
 MAKEFLAGS += --no-builtin-rules --no-builtin-variables --output-sync=target
 .DEFAULT_GOAL := help
 
-PRESETS          := realtime batch development custom
+PRESETS          := realtime batch development custom gpu edge
 file.realtime    := checkpoints/stgcn_fight_realtime.onnx
 file.batch       := checkpoints/stgcn_fight_batch.onnx
 file.development := checkpoints/stgcn_fight_dev.onnx
 file.custom      := checkpoints/my_custom_model.onnx
+file.gpu         := checkpoints/stgcn_fight_gpu.onnx
+file.edge        := checkpoints/stgcn_fight_edge.onnx
 
 # --- Variables -------------------------------------------------------------------------------------------------
 
@@ -82,8 +84,8 @@ $(STAMP): $(LOCKS)
 # --- Artefacts -------------------------------------------------------------------------------------------------
 
 FILES := $(foreach p,$(PRESETS),$(file.$p))
-# Everything that can change an artefact; the doctor and the demo model's training cannot.
-ASIDE := $(addprefix scripts/stgcn_onnx/,doctor.py probe.py training.py training_report.py demo.py evaluation.py evaluation_plot.py evaluation_report.py scene/% bench/%)
+# Everything that can change an artefact, or its verdict; the doctor and the demo model's training cannot.
+ASIDE := $(addprefix scripts/stgcn_onnx/,doctor.py probe.py training.py training_report.py demo.py evaluation.py evaluation_plot.py evaluation_report.py bench/%)
 CODE  := scripts/convert.py $(filter-out $(ASIDE),$(wildcard scripts/stgcn_onnx/*.py scripts/stgcn_onnx/*/*.py))
 
 option = $(if $(filter $1,$(given)),$2 $(call quote,$($1)))
@@ -177,8 +179,10 @@ Turns an MMAction2 skeleton checkpoint into a verified ONNX file.
   make realtime      $(file.realtime): N=1, batch and frames dynamic (50 to 200)
   make batch         $(file.batch): N=8, static
   make development   $(file.development): N=1, static, the plain export, tightest tolerance
+  make gpu           $(file.gpu): N=8, static, half precision
+  make edge          $(file.edge): 8-bit, batch and frames dynamic (50 to 200)
   make custom        $(file.custom): what presets/custom.yaml and the variables say
-  make all           all four
+  make all           all of these
   make table         build and measure: PyTorch against ONNX, static, dynamic and in batches
 
   make setup         .venv with the locked packages (done by every target that needs it)

@@ -6,7 +6,7 @@ usage() {
     cat <<'END'
 usage: scripts/convert_stgcn_to_onnx.sh PRESET [-d DEVICE] [-o FILE] [-v] [--no-verify] [--benchmark]
 
-  PRESET            realtime, batch, development, custom, or the path of a preset file
+  PRESET            realtime, batch, development, custom, gpu, edge, or a path of a preset file
   -d, --device D    cpu (default) or cuda:0
   -o, --output F    the ONNX file to write
   -v, --verbose     each stage with its time

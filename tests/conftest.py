@@ -56,17 +56,17 @@ def loaded(tiny_source: Tiny) -> LoadedModel:
 @pytest.fixture(scope="session")
 def static_content(tiny_source: Tiny, loaded: LoadedModel) -> bytes:
     """The tiny model as an ONNX file with fixed axes."""
-    return build(loaded, tiny_source.resolve(), quiet())
+    return build(loaded, tiny_source.resolve(), quiet()).content
 
 
 @pytest.fixture(scope="session")
 def plain_content(tiny_source: Tiny, loaded: LoadedModel) -> bytes:
     """The same without any rewrite: its values are those of the original modules."""
-    return build(loaded, tiny_source.resolve({"export.deploy": "none"}), quiet())
+    return build(loaded, tiny_source.resolve({"export.deploy": "none"}), quiet()).content
 
 
 @pytest.fixture(scope="session")
 def dynamic_content(tiny_source: Tiny, loaded: LoadedModel) -> bytes:
     """The tiny model with both axes free: 1 to 3 clips, 8 to 32 frames."""
     free = {"axes.batch_size.dynamic": True, "axes.num_frames.dynamic": True}
-    return build(loaded, tiny_source.resolve(free), quiet())
+    return build(loaded, tiny_source.resolve(free), quiet()).content

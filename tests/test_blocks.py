@@ -62,7 +62,9 @@ def test_after_the_rewrites_the_blocks_are_still_there(static_content: bytes) ->
 @pytest.mark.slow
 def test_dynamos_values_are_found_as_well(tiny_source: Tiny, loaded: LoadedModel) -> None:
     overrides = {"export.exporter": "dynamo", "export.opset": 18, "export.deploy": "none"}
-    blocks = assert_values_are_the_modules_outputs(build(loaded, tiny_source.resolve(overrides), quiet()), loaded)
+    blocks = assert_values_are_the_modules_outputs(
+        build(loaded, tiny_source.resolve(overrides), quiet()).content, loaded
+    )
     assert {"backbone.gcn.0", "backbone.gcn.1", "backbone.gcn.2"} <= blocks.keys()
 
 

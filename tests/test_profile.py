@@ -116,7 +116,7 @@ def test_shares_sum_to_the_whole() -> None:
 def test_a_dynamo_file_is_placed_by_its_blocks(tiny: Tiny) -> None:
     path = tiny.folder / "dynamo.onnx"
     resolved = tiny.resolve({"export.exporter": "dynamo", "export.opset": 18, "export.deploy": "none"})
-    path.write_bytes(build(tiny.load(), resolved, quiet()))
+    path.write_bytes(build(tiny.load(), resolved, quiet()).content)
     subject = read_subject(path)
     nodes = profile_file(subject, subject.clips(), iterations=1, warmup=0).nodes
     assert {"backbone.gcn.0", "backbone.gcn.1", "backbone.gcn.2"} <= {shortened(node.module, 2) for node in nodes}

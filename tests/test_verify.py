@@ -150,7 +150,7 @@ def test_comparing_nothing_is_an_error(static_content: bytes, reference: Referen
 
 def test_a_tolerance_that_is_too_tight_fails_and_says_what_would_do(tiny_source: Tiny, loaded: LoadedModel) -> None:
     resolved = tiny_source.resolve({"verify.rtol": 0.0, "verify.atol": 0.0})
-    content = build(loaded, resolved, quiet())
+    content = build(loaded, resolved, quiet()).content
     report = check(content, loaded, resolved.preset, quiet())
     assert not report.passed
     needed = max(row.needed_atol for row in report.rows)

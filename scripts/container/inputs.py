@@ -66,7 +66,7 @@ def needs(script: str, arguments: Sequence[str]) -> Needs:
     preset = resolved.preset
     reads += [_path(str(file)) for file in resolved.files]
     reads += _config_files(preset.model.config, trust=preset.model.trust_config)
-    named = (preset.model.checkpoint, preset.verify.data, preset.benchmark.baseline)
+    named = (preset.model.checkpoint, preset.calibration.data, preset.verify.data, preset.benchmark.baseline)
     reads += _existing(name for name in named if name is not None)
     output = _path(preset.output)
     return Needs(tuple(dict.fromkeys(reads)), tuple(dict.fromkeys([*writes, output])), preset.device, output)

@@ -31,9 +31,14 @@ class Source:
     branch: int
     ranges: SceneRanges
 
+    @property
+    def seed(self) -> tuple[int, int]:
+        """Where the seeds of the clips branch from."""
+        return (_SEED, self.branch)
+
     def annotations(self, count: int) -> list[Annotation]:
         """The first `count` clips; fights and others alternate, their kinds take turns."""
-        return generate_clips(self.name, count, (_SEED, self.branch), self.ranges)
+        return generate_clips(self.name, count, self.seed, self.ranges)
 
 
 CALIBRATION = Source("calibration", 20, TRAIN)

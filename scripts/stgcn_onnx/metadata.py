@@ -27,19 +27,20 @@ def describe(
     preset_name: str,
     applied: Sequence[Applied],
     blocks: Mapping[str, str],
+    precision: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The metadata of an artefact, as JSON values by key.
 
     Args:
         applied: the rewrites made before export.
         blocks: names of values in the graph by the path of the module that computes them.
+        precision: the arithmetic, and what was done to lower it; see `precision.Lowered`.
     """
     return {
         "format_version": FORMAT_VERSION,
         "preset": preset_name,
         "opset": preset.export.opset,
         "exporter": preset.export.exporter,
-        "precision": preset.export.precision,
         "deploy": [{"name": a.name, "count": a.count, "refusals": list(a.refusals)} for a in applied],
         "versions": {name: metadata.version(name) for name in _PACKAGES},
         "config": _config(model),
@@ -57,11 +58,17 @@ def describe(
             "meaning": "logits; a softmax over the classes gives probabilities",
             "classes": class_names(model),
         },
-        "verification": (
-            {"rtol": preset.verify.rtol, "atol": preset.verify.atol} if preset.verify.enabled else "skipped"
-        ),
+        "verification": preset.verify.model_dump(include=_limits(preset)) if preset.verify.enabled else "skipped",
         "blocks": dict(blocks),
+        **precision,
     }
+
+
+def _limits(preset: Preset) -> set[str]:
+    """The keys of `verify` that a file of this precision is held to."""
+    if preset.export.precision == "fp32":
+        return {"rtol", "atol"}
+    return {"min_agreement", "max_probability_difference", "max_top1_drop"}
 
 
 def class_names(model: LoadedModel) -> list[str]:

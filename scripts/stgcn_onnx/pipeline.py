@@ -1,12 +1,12 @@
 """`convert()`: the only file that knows the order of the steps.
 
-preset -> model -> deploy -> export -> seal -> verify -> benchmark -> publish
+preset -> model -> deploy -> export -> precision -> seal -> verify -> benchmark -> publish
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,14 +23,16 @@ from stgcn_onnx.console import Log
 from stgcn_onnx.export import FreeAxes, check_opset, export
 from stgcn_onnx.metadata import describe
 from stgcn_onnx.model import LoadedModel, load_model
+from stgcn_onnx.precision import lower, rewrites
 from stgcn_onnx.preset import Preset
 from stgcn_onnx.preset_file import ResolvedPreset
 from stgcn_onnx.publish import publish, sidecar, staging
 from stgcn_onnx.reference import Reference
-from stgcn_onnx.report import report_json, require_pass, row_text
+from stgcn_onnx.report import AnyReport, report_json, require_pass, row_text
 from stgcn_onnx.runtime import require_device
 from stgcn_onnx.verify import VerifyReport, verify
 from stgcn_onnx.verify_cases import Case, generated_cases
+from stgcn_onnx.verify_lower import verify_lower
 
 _EINSUM_OPSET = 12
 
@@ -41,8 +43,23 @@ class Conversion:
 
     output: Path
     size_bytes: int
-    report: VerifyReport | None
+    report: AnyReport | None
     sources: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Built:
+    """An ONNX file that is not yet verified.
+
+    Attributes:
+        content: its bytes.
+        calibrated_on: names of the clips that its calibration used.
+        suggestions: layers to leave in float where its accuracy is not enough, the worst first.
+    """
+
+    content: bytes
+    calibrated_on: frozenset[str]
+    suggestions: tuple[str, ...]
 
 
 def convert(resolved: ResolvedPreset, log: Log) -> Conversion:
@@ -59,13 +76,13 @@ def convert(resolved: ResolvedPreset, log: Log) -> Conversion:
         with log.stage("loading"):
             model = load_model(preset.model, preset.input)
         log.line("model", f"{model.config.path.name} with {model.checkpoint.path.name}, {model.shape} [N, M, T, V, C]")
-        with log.stage("exporting"):
-            content = build(model, resolved, log)
+        built = build(model, resolved, log)
+        content = built.content
         log.line("export", f"opset {preset.export.opset}, {preset.export.exporter}, {len(content) / 1e6:.2f} MB")
         (stage / output.name).write_bytes(content)
         names, report = [output.name], None
         if preset.verify.enabled:
-            report = check(content, model, preset, log)
+            report = check(content, model, preset, log, calibrated=built.calibrated_on, suggestions=built.suggestions)
             _refuse_failure(report, content, output)
             text = report_json(report, content, output.name)
             names.append(_write(stage / sidecar(output, "verify.json").name, text))
@@ -77,29 +94,61 @@ def convert(resolved: ResolvedPreset, log: Log) -> Conversion:
             names.append(_write(stage / sidecar(output, "benchmark.json").name, text))
         publish(stage, output, names, obsolete=_obsolete(output, names))
     sources = (*resolved.files, *(file.path for file in model.config.files), model.checkpoint.path)
+    if preset.export.precision != "fp32" and preset.calibration.data is not None:
+        sources += (Path(preset.calibration.data),)
     return Conversion(output, len(content), report, sources)
 
 
-def build(model: LoadedModel, resolved: ResolvedPreset, log: Log) -> bytes:
-    """Deploy, export and seal: the bytes of the ONNX file, not yet verified.
+def build(model: LoadedModel, resolved: ResolvedPreset, log: Log) -> Built:
+    """Deploy, export, lower the precision and seal: the ONNX file, not yet verified.
 
     Raises:
-        UsageError: an unknown rewrite or an opset out of range.
+        UsageError: an unknown rewrite, an opset out of range, or clips that nothing can be calibrated on.
         ExportError: the exporter fails or its file breaks the contract.
         VerificationError: a free axis came out fixed.
     """
     preset = resolved.preset
     free = free_axes(preset)
-    module, applied = _deployed(model, preset, log)
-    proto = export(module, model.shape, free, opset=preset.export.opset, exporter=preset.export.exporter)
+    with log.stage("exporting"):
+        module, applied = _deployed(model, preset, log)
+        proto = export(module, model.shape, free, opset=preset.export.opset, exporter=preset.export.exporter)
     check_axes(proto, model.shape, free, model.num_classes)
     blocks = value_names(proto, comparable_modules(model.recogniser, module))
-    log.detail("graph", f"{len(proto.graph.node)} nodes")
-    return seal(proto, describe(model, preset, preset_name=resolved.name, applied=applied, blocks=blocks))
+    lowered = lower(proto, model, preset, free, log)
+    log.detail("graph", f"{len(lowered.proto.graph.node)} nodes")
+    metadata = describe(
+        model, preset, preset_name=resolved.name, applied=applied, blocks=blocks, precision=lowered.metadata
+    )
+    return Built(seal(lowered.proto, metadata), lowered.calibrated_on, lowered.suggestions)
 
 
-def check(content: bytes, model: LoadedModel, preset: Preset, log: Log) -> VerifyReport:
-    """Verify an ONNX file of ours against the model it was made from.
+def check(
+    content: bytes,
+    model: LoadedModel,
+    preset: Preset,
+    log: Log,
+    *,
+    calibrated: Collection[str] = (),
+    suggestions: Sequence[str] = (),
+) -> AnyReport:
+    """Verify an ONNX file of ours against the model it was made from: fp32 by its logits, others by their accuracy.
+
+    Args:
+        calibrated: names of the clips that its calibration used.
+        suggestions: layers to name where its accuracy is not enough.
+
+    Raises:
+        VerificationError: nothing to compare, or a declared shape that does not run.
+        UsageError: the real clips cannot be read.
+    """
+    if preset.export.precision == "fp32":
+        return check_logits(content, model, preset, log)
+    free = free_axes(preset)
+    return verify_lower(content, model, preset, free, log, calibrated=calibrated, suggestions=suggestions)
+
+
+def check_logits(content: bytes, model: LoadedModel, preset: Preset, log: Log) -> VerifyReport:
+    """Verify a float32 file, also one of another origin, by its logits.
 
     Raises:
         VerificationError: nothing to compare, or a declared shape that does not run.
@@ -139,7 +188,7 @@ def free_axes(preset: Preset) -> FreeAxes:
 
 
 def _deployed(model: LoadedModel, preset: Preset, log: Log) -> tuple[nn.Module, tuple[deploy.Applied, ...]]:
-    chosen = deploy.resolve(preset.export.deploy)
+    chosen = rewrites(preset)
     if preset.export.opset < _EINSUM_OPSET and not chosen:
         chosen = deploy.REQUIRED_BELOW_OPSET_12
         log.line("deploy", f"{', '.join(chosen)}: opset {preset.export.opset} has no Einsum")
@@ -162,7 +211,7 @@ def _given_clips(model: LoadedModel, preset: Preset) -> Iterator[Case]:
         yield from real_cases(Path(preset.verify.data), model.config, model.shape, limit=preset.verify.clips)
 
 
-def _refuse_failure(report: VerifyReport, content: bytes, output: Path) -> None:
+def _refuse_failure(report: AnyReport, content: bytes, output: Path) -> None:
     """Keep the report and a reproducer of a failure beside the output, under names of their own."""
     if not report.passed:
         require_pass(report, content, output, sidecar(output, "verify.failed.json"))

@@ -15,31 +15,35 @@ import onnx
 from stgcn_onnx.artefact import read_metadata
 from stgcn_onnx.compare import Comparison
 from stgcn_onnx.errors import UsageError, VerificationError
+from stgcn_onnx.lower_report import keep_failing, lower_document, lower_table, refuse
 from stgcn_onnx.publish import full_disk_is_a_fault
-from stgcn_onnx.verify import Divergence, Failure, VerifyReport
+from stgcn_onnx.runtime import import_onnxruntime
+from stgcn_onnx.verify import Failure, VerifyReport
+from stgcn_onnx.verify_lower import LowerReport
 
 FORMAT_VERSION = 1
 
 
-def report_json(report: VerifyReport, content: bytes, name: str) -> str:
+AnyReport = VerifyReport | LowerReport
+"""What `pipeline.check` finds: the first for fp32, the second for lower precisions."""
+_OF_PRECISION = ("precision", "calibration", "float_layers")
+
+
+def report_json(report: AnyReport, content: bytes, name: str) -> str:
     """The report as JSON text; `artefact.sha256` says which bytes it speaks of."""
-    failure = report.failure
-    divergence = failure.divergence if failure else None
-    versions = read_metadata(onnx.load_from_string(content)).get("versions", {})
+    metadata = read_metadata(onnx.load_from_string(content))
+    found = lower_document(report) if isinstance(report, LowerReport) else _document(report)
     document = {
         "format_version": FORMAT_VERSION,
         "artefact": {"file": name, "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)},
-        "passed": report.passed,
-        "tolerance": asdict(report.tolerance),
-        "compared_with": "PyTorch eager, float32; rounding against float64",
-        "versions": versions,
-        "first_divergence": _plain(divergence) if divergence else None,
-        "rows": [_plain(row) for row in report.rows],
+        "versions": {**metadata.get("versions", {}), "onnxruntime": import_onnxruntime().__version__},
+        **{key: metadata[key] for key in _OF_PRECISION if key in metadata},
+        **found,
     }
-    return json.dumps(document, indent=2, sort_keys=True) + "\n"
+    return json.dumps(_plain(document), indent=2, sort_keys=True) + "\n"
 
 
-def require_pass(report: VerifyReport, content: bytes, model: Path, path: Path | None) -> None:
+def require_pass(report: AnyReport, content: bytes, model: Path, path: Path | None) -> None:
     """Keep the report at `path` and a failure's reproducer beside it, where there is a path; refuse a failure.
 
     Raises:
@@ -47,21 +51,42 @@ def require_pass(report: VerifyReport, content: bytes, model: Path, path: Path |
         UsageError: the report cannot be written.
         EnvironmentFault: the disk is full.
     """
-    failure = report.failure
     written = []
     if path is not None:
-        written = [path, path.with_suffix(".npz")] if failure else [path]
+        written = [path] if report.passed else [path, path.with_suffix(".npz")]
         try:
             with full_disk_is_a_fault(path):
                 path.write_text(report_json(report, content, model.name), encoding="utf-8")
-                if failure is not None:
-                    np.savez(written[1], input=failure.case.clip, expected=failure.expected, found=failure.found)
+                if not report.passed:
+                    _keep_reproducer(report, written[1])
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise UsageError(f"report {path} cannot be written: {reason}", hint="give another place") from error
-    if failure is not None:
+    if not report.passed:
         hint = f"see {' and '.join(map(str, written))}" if written else "give --json FILE to keep a reproducer"
-        raise VerificationError(f"model {model}: {_failure_text(report, failure)}", hint=hint)
+        if isinstance(report, LowerReport):
+            refuse(report, model, hint)
+        elif report.failure is not None:
+            raise VerificationError(f"model {model}: {_failure_text(report, report.failure)}", hint=hint)
+
+
+def _keep_reproducer(report: AnyReport, path: Path) -> None:
+    if isinstance(report, LowerReport):
+        keep_failing(report, path)
+    elif report.failure is not None:
+        failure = report.failure
+        np.savez(path, input=failure.case.clip, expected=failure.expected, found=failure.found)
+
+
+def _document(report: VerifyReport) -> dict[str, Any]:
+    divergence = report.failure.divergence if report.failure else None
+    return {
+        "passed": report.passed,
+        "tolerance": asdict(report.tolerance),
+        "compared_with": "PyTorch eager, float32; rounding against float64",
+        "first_divergence": asdict(divergence) if divergence else None,
+        "rows": [asdict(row) for row in report.rows],
+    }
 
 
 def _failure_text(report: VerifyReport, failure: Failure) -> str:
@@ -74,8 +99,10 @@ def _failure_text(report: VerifyReport, failure: Failure) -> str:
     )
 
 
-def table_text(report: VerifyReport) -> str:
+def table_text(report: AnyReport) -> str:
     """The report as a table, a line for each comparison."""
+    if isinstance(report, LowerReport):
+        return lower_table(report)
     head = ("verdict", "clip", "shape", "people", "max abs", "max rel", "cosine", "argmax", "needs atol", "rounding")
     lines = [head] + [
         (
@@ -107,9 +134,10 @@ def row_text(row: Comparison) -> str:
     )
 
 
-def _plain(row: Comparison | Divergence) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
     """JSON knows neither NaN nor infinity: those become text."""
-    return {
-        key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in asdict(row).items()
-    }
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

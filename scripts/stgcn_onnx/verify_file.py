@@ -17,6 +17,7 @@ from onnx import ModelProto
 
 from stgcn_onnx.artefact import check_axes, read_metadata
 from stgcn_onnx.bench.subject import read_subject, require_same_checkpoint
+from stgcn_onnx.calibration import calibrated_on
 from stgcn_onnx.cli import preset_overrides
 from stgcn_onnx.console import Log
 from stgcn_onnx.errors import UsageError
@@ -25,8 +26,8 @@ from stgcn_onnx.model import LoadedModel, load_model
 from stgcn_onnx.pipeline import check, free_axes
 from stgcn_onnx.preset import Preset
 from stgcn_onnx.preset_file import Override, load_preset, preset_names
+from stgcn_onnx.report import AnyReport
 from stgcn_onnx.runtime import require_device
-from stgcn_onnx.verify import VerifyReport
 
 _AXES = (("input.batch_size", "axes.batch_size.dynamic"), None, ("input.num_frames", "axes.num_frames.dynamic"))
 _NUM_AXES = 5
@@ -58,7 +59,7 @@ def read_file(path: Path) -> GivenFile:
     return GivenFile(path, content, proto, read_metadata(proto))
 
 
-def verify_file(file: GivenFile, arguments: argparse.Namespace, log: Log) -> VerifyReport:
+def verify_file(file: GivenFile, arguments: argparse.Namespace, log: Log) -> AnyReport:
     """Verify a file at the shapes it declares.
 
     Args:
@@ -70,7 +71,9 @@ def verify_file(file: GivenFile, arguments: argparse.Namespace, log: Log) -> Ver
         ConverterError: what loading the model raises.
     """
     preset, model = load_original(file, arguments, log)
-    return check(file.content, model, preset, log)
+    data = preset.verify.data
+    calibrated = frozenset() if data is None else calibrated_on(file.metadata, Path(data))
+    return check(file.content, model, preset, log, calibrated=calibrated)
 
 
 def load_original(file: GivenFile, arguments: argparse.Namespace, log: Log) -> tuple[Preset, LoadedModel]:
@@ -98,7 +101,7 @@ def load_original(file: GivenFile, arguments: argparse.Namespace, log: Log) -> t
 
 
 def recorded_values(file: GivenFile) -> list[Override]:
-    """The preset values that the file itself decides: shape, free axes, and for a file of ours ranges and tolerances.
+    """The preset values that the file itself decides: shape, free axes; in a file of ours ranges, precision, limits.
 
     Raises:
         UsageError: a file of another origin that takes anything else than `input` `[N, M, T, V, C]`.
@@ -110,6 +113,8 @@ def recorded_values(file: GivenFile) -> list[Override]:
         "input.batch_size": subject.traced.batch,
         "input.num_person": subject.traced.person,
         "input.num_frames": subject.traced.frames,
+        "export.opset": file.metadata["opset"],
+        "export.precision": file.metadata["precision"],
     }
     for axis, settings in file.metadata["axes"].items():
         values |= {f"axes.{axis}.{key}": value for key, value in settings.items()}

@@ -12,7 +12,7 @@ from stgcn_onnx.bench.subject import Subject, read_subject
 from stgcn_onnx.config import load_config, resolve_config_path
 from stgcn_onnx.console import Log
 from stgcn_onnx.model import build_network, load_model
-from stgcn_onnx.pipeline import check
+from stgcn_onnx.pipeline import check_logits
 from stgcn_onnx.preset import Preset
 from stgcn_onnx.preset_file import Override
 
@@ -30,7 +30,7 @@ def slimmed(plain: Subject, preset: Preset, folder: Path, log: Log) -> tuple[Sub
 
     path = folder / "slimmed.onnx"
     onnx.save(onnxslim.slim(onnx.load(plain.path)), path)
-    report = check(path.read_bytes(), load_model(preset.model, preset.input), preset, log)
+    report = check_logits(path.read_bytes(), load_model(preset.model, preset.input), preset, log)
     return read_subject(path), None if report.passed else "its results differ from PyTorch's"
 
 
