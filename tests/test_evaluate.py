@@ -151,6 +151,21 @@ def test_a_file_of_another_origin_is_evaluated_too(balanced: Tiny, clips: Path, 
     assert "| agreement with PyTorch | 100.00% |" in outcome.stdout
 
 
+def test_clips_of_the_calibration_are_counted_aloud(
+    balanced: Tiny, clips: Path, tmp_path: Path, evaluate: Evaluate
+) -> None:
+    half = convert_balanced(
+        balanced, export__precision="fp16", calibration__data=str(clips), calibration__clips=5, verify__enabled=False
+    )
+    half.rename(half.with_name("half.onnx"))
+    outcome = evaluate("--data", clips, "--json", tmp_path / "r.json", model="half.onnx")
+    assert outcome.code == 0, outcome.stderr
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["used_for_calibration"], report["subject"]["precision"]) == (5, "fp16")
+    assert "5 of the clips were used to calibrate the file" in outcome.stderr
+    assert 0 < report["max_probability_difference"] < 0.5
+
+
 def test_clips_come_from_the_preset_where_no_option_names_them(clips: Path, evaluate: Evaluate) -> None:
     assert evaluate("--set", f"verify.data={clips}").code == 0
     evaluate().expect_error(2, "no clips to evaluate on", "--data")
