@@ -200,3 +200,25 @@ def test_verify_holds_an_existing_file_to_its_own_precision(tiny: Tiny) -> None:
     assert "mean probability difference" in strict.last_line
     assert "allowed 0;" in strict.last_line
     assert np.load(tiny.folder / "again.npz").files
+
+
+def test_an_opset_without_scales_per_channel_is_refused_before_anything_is_made(tiny: Tiny) -> None:
+    outcome = run_script("convert.py", "--preset", tiny.preset, "--precision", "int8", "--opset", 11)
+    outcome.expect_error(2, "export: precision int8 needs opset 13 or later", "the opset is 11")
+    assert not tiny.output.parent.exists()
+    run_script("convert.py", "--preset", tiny.preset, "--precision", "int4").expect_error(
+        2, "--precision: export.precision: Input should be 'fp32', 'fp16' or 'int8', found 'int4'"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opset", [11, 13, 18])
+def test_half_at_every_opset(tiny: Tiny, opset: int) -> None:
+    convert(tiny.resolve({**HALF, **FREE, "export.opset": opset}), quiet())
+    assert report_of(tiny)["passed"] is True
+
+
+def test_the_same_bytes_in_another_folder(tiny: Tiny, tmp_path: Path) -> None:
+    first = convert(tiny.resolve(HALF), quiet()).output.read_bytes()
+    second = convert(tiny.resolve({**HALF, "output": str(tmp_path / "elsewhere" / "other.onnx")}), quiet()).output
+    assert second.read_bytes() == first
