@@ -162,6 +162,16 @@ def test_held_out_clips_repeat_and_are_nobody_elses(model: LoadedModel, clips: C
     assert mine.isdisjoint(others)
 
 
+def test_generated_videos_give_one_clip_and_given_ones_all_that_the_config_samples(
+    balanced: Tiny, tmp_path: Path
+) -> None:
+    several = tmp_path / "several.py"
+    several.write_text(balanced.config.read_text().replace("num_clips=1", "num_clips=4"), encoding="utf-8")
+    model = balanced.load({"model.config": str(several)})
+    assert {views.shape for views in views_of(held_out_clips(model, 2))} == {(1, 2, 20, 17, 3)}
+    assert {views.shape for views in views_of(given_clips(pickled(tmp_path, many(2)), model))} == {(4, 2, 20, 17, 3)}
+
+
 def pickled(folder: Path, content: object) -> Path:
     path = folder / "clips.pkl"
     path.write_bytes(pickle.dumps(content))
