@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +13,11 @@ from test_clips import people_clip
 from tiny import Tiny
 
 from stgcn_onnx.accuracy import AccuracyLimits, AccuracyReport, accuracy_document, check_accuracy, set_text
-from stgcn_onnx.clip_sets import ClipSet, clip_sets, given_clips, held_out_clips
-from stgcn_onnx.errors import UsageError, VerificationError
-from stgcn_onnx.generated import CALIBRATION, JUDGEMENT
+from stgcn_onnx.clip_sets import ClipSet, given_clips, held_out_clips
+from stgcn_onnx.errors import VerificationError
 from stgcn_onnx.model import LoadedModel
 from stgcn_onnx.reference import Reference
-from stgcn_onnx.runtime import FloatArray, Session
-from stgcn_onnx.scene.generate import DatasetSize, generate_dataset
+from stgcn_onnx.runtime import Session
 
 CLIPS = 24
 
@@ -120,6 +116,14 @@ def test_labels_count_only_where_the_classes_are_the_generators(
     assert not unlabelled.videos.labelled
 
 
+def test_clips_that_were_left_out_are_told(tmp_path: Path, content: bytes, model: LoadedModel) -> None:
+    path = tmp_path / "clips.pkl"
+    path.write_bytes(pickle.dumps([people_clip(f"clip{index}", 1) for index in range(5)]))
+    (found,) = judged(content, model, given_clips(path, model, calibrated=["clip1", "clip3"], limit=2)).sets
+    assert (found.clips, found.calibrated, found.unused) == (2, 2, 1)
+    assert set_text(found).endswith("; 2 left out, used for calibration; 1 left out, beyond the largest number")
+
+
 def test_nothing_to_judge_by_is_an_error(content: bytes, model: LoadedModel) -> None:
     with pytest.raises(VerificationError, match="nothing was compared"):
         check_accuracy(Session(content), Reference(model.recogniser), model, [], AccuracyLimits())
@@ -144,74 +148,3 @@ def test_the_report_is_plain_json_and_names_what_to_exclude(content: bytes, mode
     assert only["passed"] is False
     assert len(only["broken"]) >= 1
     assert {"frame_dir", "label", "candidate", "reference"} == set(only["differing"][0])
-
-
-def views_of(clips: ClipSet) -> list[FloatArray]:
-    return [video.views for video in clips.videos]
-
-
-def test_held_out_clips_repeat_and_are_nobody_elses(model: LoadedModel, clips: ClipSet) -> None:
-    assert all(
-        np.array_equal(a, b) for a, b in zip(views_of(clips), views_of(held_out_clips(model, CLIPS)), strict=True)
-    )
-    mine = {clip["keypoint"].tobytes() for clip in JUDGEMENT.annotations(6)}
-    others = [clip["keypoint"].tobytes() for clip in CALIBRATION.annotations(6)]
-    for seed in (0, 1, JUDGEMENT.branch):
-        others += [clip["keypoint"].tobytes() for clip in generate_dataset(DatasetSize(6, 6, 6), seed)["annotations"]]
-    assert len(mine) == 6
-    assert mine.isdisjoint(others)
-
-
-def pickled(folder: Path, content: object) -> Path:
-    path = folder / "clips.pkl"
-    path.write_bytes(pickle.dumps(content))
-    return path
-
-
-def many(count: int, **changes: Any) -> list[dict[str, Any]]:
-    return [people_clip(f"clip{index}", 1 + index % 2) | changes for index in range(count)]
-
-
-def test_clips_of_the_calibration_are_left_out_by_name(tmp_path: Path, content: bytes, model: LoadedModel) -> None:
-    clips = given_clips(pickled(tmp_path, many(5)), model, calibrated=["clip1", "clip3", "elsewhere"])
-    assert [video.frame_dir for video in clips.videos] == ["clip0", "clip2", "clip4"]
-    (found,) = judged(content, model, clips).sets
-    assert (found.clips, found.calibrated) == (3, 2)
-    assert set_text(found).endswith("; 2 left out, used for calibration")
-
-
-def test_clips_that_were_all_calibrated_on_judge_nothing(tmp_path: Path, model: LoadedModel) -> None:
-    path = pickled(tmp_path, many(2))
-    with pytest.raises(UsageError, match=r"clips\.pkl: all 2 were used for calibration, none is left") as caught:
-        given_clips(path, model, calibrated=["clip0", "clip1"])
-    assert "calibration.clips" in caught.value.hint
-
-
-def test_of_very_many_clips_some_are_taken_evenly(tmp_path: Path, model: LoadedModel) -> None:
-    clips = given_clips(pickled(tmp_path, many(9)), model, limit=3)
-    assert [video.frame_dir for video in clips.videos] == ["clip0", "clip4", "clip8"]
-    assert clips.unused == 6
-
-
-def test_both_kinds_of_clips_judge_where_they_can(tmp_path: Path, model: LoadedModel) -> None:
-    path = pickled(tmp_path, many(2))
-    assert [clips.name for clips in clip_sets(model, path)] == ["generated, held out", "given, clips.pkl"]
-    assert [clips.name for clips in clip_sets(model, None)] == ["generated, held out"]
-
-
-@pytest.mark.parametrize(("joints", "channels"), [(25, 3), (17, 4), (17, 1)])
-def test_skeletons_that_are_not_generated_need_clips(
-    tmp_path: Path, model: LoadedModel, joints: int, channels: int
-) -> None:
-    foreign = replace(model, shape=replace(model.shape, joints=joints, channels=channels))
-    with pytest.raises(UsageError, match=f"takes {joints} joints of {channels} channels; generated clips have 17") as e:
-        clip_sets(foreign, None)
-    assert "verify.data" in e.value.hint
-    assert [clips.name for clips in clip_sets(foreign, pickled(tmp_path, many(1)))] == ["given, clips.pkl"]
-
-
-def test_an_empty_pickle_and_foreign_labels_are_answered(tmp_path: Path, model: LoadedModel) -> None:
-    with pytest.raises(UsageError, match="no clips in it"):
-        given_clips(pickled(tmp_path, []), model)
-    with pytest.raises(UsageError, match=r"clip0: label 2 is none of the model's 2 classes, 0 to 1"):
-        given_clips(pickled(tmp_path, many(1, label=2)), model)

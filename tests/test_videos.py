@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from mmaction.structures import ActionDataSample
 from test_clips import people_clip
 from tiny import CONFIG, Tiny
 
 from stgcn_onnx.clips import decode
 from stgcn_onnx.errors import UsageError
-from stgcn_onnx.model import LoadedModel, build_network
-from stgcn_onnx.predictions import average
+from stgcn_onnx.model import LoadedModel
 from stgcn_onnx.videos import Videos
 
 DATALOADER = "test_dataloader = dict(dataset=dict(type='PoseDataset', {}))\n"
@@ -109,51 +106,3 @@ def test_a_clip_with_nan_is_named(loaded: LoadedModel) -> None:
     broken[1]["keypoint"][0, 3, 2, 0] = np.nan
     with pytest.raises(UsageError, match=r"here\.pkl: clip1: .*not finite"):
         list(Videos(broken, loaded, "here.pkl"))
-
-
-@pytest.mark.parametrize("averaging", ["prob", "score"])
-def test_several_clips_are_averaged_as_mmaction2_does(tiny: Tiny, averaging: str) -> None:
-    """Its own network on its own sample, against the logits of each clip averaged here."""
-    config = CONFIG.replace("num_clips=1", "num_clips=4").replace(
-        "in_channels=16)", f"in_channels=16, average_clips='{averaging}')"
-    )
-    model = model_of(tiny, config)
-    network = build_network(model.config)
-    network.load_state_dict(torch.load(tiny.checkpoint, weights_only=True)["state_dict"])
-    # Otherwise every clip of the tiny model is certain, and both averages are the same.
-    for head in (network.cls_head, model.recogniser.head):
-        with torch.no_grad():
-            head.fc.weight *= 0.05
-            head.fc.bias *= 0
-    annotation = people_clip("long", 2, frames=130)
-    (video,) = Videos([annotation], model, "here.pkl")
-    assert video.views.shape[0] == 4
-    with torch.inference_mode():
-        logits = model.recogniser(torch.from_numpy(video.views)).numpy()
-        (sample,) = network.predict(torch.from_numpy(video.views)[None], [ActionDataSample()])
-    assert np.ptp(logits[:, 1] - logits[:, 0]) > 0, "clips that are all the same average to anything"
-    expected = sample.pred_score if averaging == "prob" else torch.softmax(sample.pred_score, dim=-1)
-    (found,) = average(logits, model)
-    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5)
-    assert found.argmax() == sample.pred_label.item()
-
-
-def test_clips_that_are_not_averaged_are_samples_of_their_own(tiny: Tiny) -> None:
-    model = model_of(tiny, CONFIG.replace("in_channels=16)", "in_channels=16, average_clips=None)"))
-    found = average(np.log(np.float32([[1, 3], [1, 1], [4, 1]])), model)
-    np.testing.assert_allclose(found, [[0.25, 0.75], [0.5, 0.5], [0.8, 0.2]], rtol=1e-6)
-
-
-def test_the_two_averages_are_not_the_same(tiny: Tiny) -> None:
-    logits = np.log(np.float32([[1, 3], [1, 1]]))
-    by_probability = average(logits, model_of(tiny, CONFIG))
-    np.testing.assert_allclose(by_probability, [[0.375, 0.625]], rtol=1e-6)
-    score = CONFIG.replace("in_channels=16)", "in_channels=16, average_clips='score')")
-    root = np.sqrt(3)
-    np.testing.assert_allclose(average(logits, model_of(tiny, score)), [[1 / (1 + root), root / (1 + root)]], rtol=1e-6)
-
-
-def test_an_average_that_mmaction2_does_not_know_is_answered(tiny: Tiny) -> None:
-    model = model_of(tiny, CONFIG.replace("in_channels=16)", "in_channels=16, average_clips='median')"))
-    with pytest.raises(UsageError, match=r"tiny\.py: model\.cls_head\.average_clips: median is not supported"):
-        average(np.zeros((2, 2), np.float32), model)
