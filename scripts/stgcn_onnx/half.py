@@ -71,7 +71,9 @@ def to_half(
     """
     for node in proto.graph.node:
         if any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in node.attribute):
-            raise ExportError(f"fp16: {node_label(node)} holds a graph of its own", hint="try the other exporter")
+            raise ExportError(
+                f"fp16: {node_label(node)} holds a graph of its own", hint="leave out what makes it: export.deploy"
+            )
     excluded = excluded_nodes(proto, exclude)
     largest = largest_magnitudes(
         proto, clips, on_clip=lambda done, total: on_progress("looking for overflows", done, total)
