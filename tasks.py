@@ -80,7 +80,7 @@ HELP = {
     "no_official": "with --peers: only this project's model",
     "json": "the findings or figures as JSON; figures go into the file that is named",
     "markdown": "write the tables to this file as Markdown",
-    "svg": "plot the result; of a benchmark with --peers: latency against frames and against people present",
+    "svg": "plot the figures; those of a benchmark only where all peers are measured",
     "update_readme": "replace the section between the benchmark markers of this Markdown file",
     "file": "ONNX file to look into",
     "warmup": "runs before the profiled ones",

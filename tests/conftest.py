@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny import ROOT, Tiny, quiet, write_tiny
 
+from stgcn_onnx.generated import Source
 from stgcn_onnx.model import LoadedModel
 from stgcn_onnx.pipeline import build
 
@@ -70,3 +71,10 @@ def dynamic_content(tiny_source: Tiny, loaded: LoadedModel) -> bytes:
     """The tiny model with both axes free: 1 to 3 clips, 8 to 32 frames."""
     free = {"axes.batch_size.dynamic": True, "axes.num_frames.dynamic": True}
     return build(loaded, tiny_source.resolve(free), quiet()).content
+
+
+@pytest.fixture
+def few_generated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judge and calibrate on a few generated clips: the tiny model gains nothing from hundreds."""
+    real = Source.annotations
+    monkeypatch.setattr(Source, "annotations", lambda self, count: real(self, min(count, 12)))

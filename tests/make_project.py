@@ -50,8 +50,9 @@ class Project:
         shutil.copy(ROOT / "Makefile", root)
         shutil.copytree(ROOT / "presets", root / "presets")
         (root / "presets" / "_demo.yaml").touch()
-        for name in ("scripts/convert.py", "scripts/stgcn_onnx/export.py", "scripts/stgcn_onnx/doctor.py"):
-            self.touch(name)
+        for name in ("export.py", "doctor.py", "scene/body.py"):
+            self.touch(f"scripts/stgcn_onnx/{name}")
+        self.touch("scripts/convert.py")
         for name in ("cpu.lock", "gpu.lock", "dev.lock", "openmmlab.lock"):
             self.touch(f"requirements/{name}")
         for name, text in (("fake-invoke", INVOKE), ("requirements/install.sh", INSTALL)):

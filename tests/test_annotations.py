@@ -81,6 +81,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "empty annotations": (lambda: {"split": {}, "annotations": []}, "no clips in it"),
     "no dict": (lambda: [clip(), 3], "clip 1: expected a dict, found int"),
     "keys": (lambda: [{"frame_dir": "a", "label": 1}], "clip 0: total_frames, keypoint is missing"),
+    "name": (lambda: [clip(frame_dir=["a"])], "clip 0: frame_dir: expected text, found list"),
     "list": (lambda: [clip(keypoint=[1, 2])], "clip 0: keypoint: expected a float array .*, found list"),
     "integers": (lambda: [clip(keypoint=np.zeros((2, 5, 17, 2), np.int64))], r"found int64 \[2, 5, 17, 2\]"),
     "axes": (lambda: [clip(keypoint=np.zeros((5, 17, 2)))], r"found float64 \[5, 17, 2\]"),

@@ -24,10 +24,12 @@ def test_everything_that_a_preset_names_is_needed(tiny: Tiny, tmp_path: Path) ->
     base = tmp_path / "base.py"
     tiny.config.rename(base)
     tiny.config.write_text("_base_ = './base.py'\n")
-    clips = tmp_path / "clips.pkl"
+    clips, calibration = tmp_path / "clips.pkl", tmp_path / "calibration.pkl"
     clips.touch()
-    found = needs("convert.py", ["--preset", str(tiny.preset), "--set", f"verify.data={clips}"])
-    assert {tiny.preset, tiny.config, base, tiny.checkpoint, clips} <= set(found.reads)
+    calibration.touch()
+    values = ["--set", f"verify.data={clips}", "--set", f"calibration.data={calibration}"]
+    found = needs("convert.py", ["--preset", str(tiny.preset), *values])
+    assert {tiny.preset, tiny.config, base, tiny.checkpoint, clips, calibration} <= set(found.reads)
     assert found.output is not None
     assert found.writes == (found.output,)
     assert found.output.suffix == ".onnx"

@@ -26,7 +26,7 @@ AXES = {"static": {}, "batch": {BATCH: True}, "frames": {NUM_FRAMES: True}, "bot
 
 def build_and_verify(tiny: Tiny, model: LoadedModel, overrides: dict[str, object]) -> onnx.ModelProto:
     resolved = tiny.resolve(overrides)
-    content = build(model, resolved, quiet())
+    content = build(model, resolved, quiet()).content
     report = check(content, model, resolved.preset, quiet())
     assert report.passed
     expected_shapes = {size.sizes() for size in shapes(model.shape, free_axes(resolved.preset))}
@@ -115,7 +115,7 @@ def build_in(folder: Path, weights: dict[str, Tensor], overrides: dict[str, obje
     before = Path.cwd()
     os.chdir(folder)
     try:
-        return build(tiny.load(), tiny.resolve(overrides), quiet())
+        return build(tiny.load(), tiny.resolve(overrides), quiet()).content
     finally:
         os.chdir(before)
 

@@ -30,6 +30,9 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert not preset.axes.num_frames.dynamic
     assert not preset.model.trust_checkpoint
     assert preset.device == "cpu"
+    assert (preset.export.precision, preset.calibration.clips, preset.calibration.method) == ("fp32", 256, "min-max")
+    limits = preset.verify.min_agreement, preset.verify.max_probability_difference, preset.verify.max_top1_drop
+    assert limits == (0.99, 0.01, 0.005)
 
 
 def test_a_preset_cannot_be_changed() -> None:
@@ -81,6 +84,13 @@ WRONG = [
         {"input": {"num_frames": 300}, "axes": {"num_frames": {"dynamic": True}}},
         "input.num_frames is 300, outside axes.num_frames 50 to 200",
     ),
+    ({"export": {"precision": "int8", "opset": 12}}, "mine.yaml:6: export: precision int8 needs opset 13 or later"),
+    ({"calibration": {"method": "max"}}, "calibration.method: Input should be 'min-max', 'entropy' or 'percentile'"),
+    ({"calibration": {"clips": 0}}, "calibration.clips: Input should be greater than or equal to 1, found 0"),
+    ({"calibration": {"exclude": "backbone"}}, "calibration.exclude: "),
+    ({"verify": {"min_agreement": 99}}, "verify.min_agreement: Input should be less than or equal to 1, found 99"),
+    ({"verify": {"max_top1_drop": -1}}, "verify.max_top1_drop: Input should be greater than or equal to 0"),
+    ({"verify": {"max_probability_difference": True}}, "verify.max_probability_difference: expected a number"),
     ({"device": "gpu"}, "mine.yaml:5: device: "),
     ({"device": "cuda:one"}, "device: "),
     ({"output": "o.txt"}, "output: expected a name that ends in .onnx, found"),

@@ -244,7 +244,7 @@ def test_the_shipped_presets_are_valid_and_described(name: str) -> None:
 
 
 def test_the_shipped_presets_are_those_of_the_contract() -> None:
-    assert {"realtime", "batch", "development", "custom"} <= set(preset_names())
+    assert set(preset_names()) == {"realtime", "batch", "development", "custom", "gpu", "edge"}
     realtime, batch, development = (load_preset(name).preset for name in ("realtime", "batch", "development"))
     shapes = [(p.input.batch_size, p.input.num_person, p.input.num_frames) for p in (realtime, batch, development)]
     assert shapes == [(1, 4, 100), (8, 4, 100), (1, 4, 100)]
@@ -266,6 +266,25 @@ def test_the_shipped_presets_are_those_of_the_contract() -> None:
         "stgcn_fight_dev.onnx",
         "my_custom_model.onnx",
     ]
+
+
+def test_the_presets_of_lower_precision_are_those_of_issue_4() -> None:
+    gpu, edge = load_preset("gpu").preset, load_preset("edge").preset
+    assert (gpu.export.precision, gpu.input.batch_size, gpu.device) == ("fp16", 8, "cpu")
+    assert not gpu.axes.batch_size.dynamic
+    assert not gpu.axes.num_frames.dynamic
+    assert "absent_people" not in gpu.export.deploy
+    assert (edge.export.precision, edge.export.deploy) == ("int8", "all")
+    assert (edge.axes.num_frames.dynamic, edge.axes.num_frames.min, edge.axes.num_frames.max) == (True, 50, 200)
+    assert [Path(p.output).name for p in (gpu, edge)] == ["stgcn_fight_gpu.onnx", "stgcn_fight_edge.onnx"]
+
+
+def test_calibration_data_is_relative_to_the_preset(tmp_path: Path) -> None:
+    folder = tmp_path / "presets"
+    folder.mkdir()
+    own = folder / "own.yaml"
+    own.write_text("extends: edge\ncalibration: {data: ../clips.pkl}\n", encoding="utf-8")
+    assert Path(load_preset(str(own)).preset.calibration.data or "") == tmp_path / "clips.pkl"
 
 
 @pytest.mark.parametrize(

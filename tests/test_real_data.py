@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from tiny import run_script
+from tiny import ROOT, run_script
 
 from stgcn_onnx.artefact import read_metadata
 
@@ -48,9 +48,26 @@ def test_with_free_axes_at_the_ends_of_the_opsets(shared_data: Path, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["realtime", "batch", "development"])
+@pytest.mark.parametrize("preset", ["realtime", "batch", "development", "gpu"])
 def test_the_demo_model_converts_with_every_preset(tmp_path: Path, preset: str) -> None:
     output = tmp_path / "demo.onnx"
     outcome = run_script("convert.py", "--preset", preset, "--output", output)
     assert outcome.code == 0, outcome.stderr
     assert json.loads((tmp_path / "demo.verify.json").read_text())["passed"] is True
+
+
+@pytest.mark.slow
+def test_the_demo_file_is_as_good_as_reported(shared_data: Path, tmp_path: Path) -> None:
+    output, figures = tmp_path / "demo.onnx", tmp_path / "figures.json"
+    assert run_script("convert.py", "--preset", "realtime", "--no-verify", "--output", output).code == 0
+    clips = shared_data / "fight_clips.pkl"
+    outcome = run_script("evaluate.py", "--model", output, "--data", clips, "--json", figures)
+    assert outcome.code == 0, outcome.stderr
+    found = json.loads(figures.read_text())
+    reported = json.loads((ROOT / "checkpoints" / "demo" / "report.json").read_text(encoding="utf-8"))["real"]
+    assert found["videos"] == reported["clips"] == 70
+    assert found["agreement"] == 1.0
+    assert found["max_probability_difference"] < 1e-4
+    # Another processor may round a clip on the border to the other side.
+    assert abs(found["file"]["top1"] - reported["accuracy"]) < 1.5 / 70
+    assert found["file"]["roc_auc"] == pytest.approx(reported["roc_auc"], abs=0.01)

@@ -98,22 +98,6 @@ def check_accuracy(
     return AccuracyReport(limits, tuple(reports))
 
 
-def require_accuracy(report: AccuracyReport, where: str, exclude: Sequence[str] = ()) -> None:
-    """Refuse a file that breaks a limit.
-
-    Args:
-        where: the file, for the message.
-        exclude: the layers that cost most, the worst first: what to leave in float.
-
-    Raises:
-        VerificationError: naming each broken limit and the layers to exclude.
-    """
-    broken = [f"{item.name}: {text}" for item in report.sets for text in item.broken]
-    if broken:
-        hint = f"leave these layers in float: {', '.join(exclude)}" if exclude else "use a higher precision"
-        raise VerificationError(f"{where}: {'; '.join(broken)}", hint=hint)
-
-
 def accuracy_document(report: AccuracyReport, exclude: Sequence[str] = ()) -> dict[str, Any]:
     """The report as JSON values; `exclude_next` names the layers that cost most, the worst first."""
     sets = [{**asdict(item), "passed": item.passed} for item in report.sets]

@@ -103,6 +103,10 @@ def _check(annotation: object, index: int, path: Path) -> None:
     missing = [key for key in _REQUIRED if key not in annotation]
     if missing:
         raise UsageError(f"{where}: {', '.join(missing)} is missing", hint="see MMAction2's PoseDataset")
+    if not isinstance(annotation["frame_dir"], str):
+        raise UsageError(
+            f"{where}: frame_dir: expected text, found {_kind(annotation['frame_dir'])}", hint="name the clip"
+        )
     keypoint = annotation["keypoint"]
     if not isinstance(keypoint, np.ndarray) or keypoint.ndim != _KEYPOINT_AXES or keypoint.dtype.kind != "f":
         raise UsageError(

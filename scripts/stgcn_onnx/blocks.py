@@ -46,7 +46,7 @@ def value_names(model: ModelProto, modules: Iterable[str]) -> dict[str, str]:
     wanted = set(modules)
     last: dict[str, tuple[int, str]] = {}
     for position, node in enumerate(model.graph.node):
-        for scope in _scopes(node):
+        for scope in scopes(node):
             if scope in wanted and node.output:
                 last[scope] = (position, node.output[0])
     outermost: dict[str, str] = {}
@@ -56,12 +56,29 @@ def value_names(model: ModelProto, modules: Iterable[str]) -> dict[str, str]:
     return outermost
 
 
-def _scopes(node: NodeProto) -> list[str]:
+def scopes(node: NodeProto) -> list[str]:
+    """Paths of the modules that a node is in, the outermost first."""
     for prop in node.metadata_props:
         if prop.key == _DYNAMO_SCOPES:
             return [str(scope) for scope in ast.literal_eval(prop.value) if scope]
     parts = node.name.strip("/").split("/")[:-1]
     return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
+
+
+def scope_of(name: str) -> str:
+    """The module path in a node's name; empty where the name holds none.
+
+    Containers repeat their own name in that of a child (`branches.0/branches.0.3`), which is said once here.
+    """
+    if not name.startswith("/"):
+        return ""
+    parts: list[str] = []
+    for part in name.strip("/").split("/")[:-1]:
+        if parts and part.startswith(f"{parts[-1]}."):
+            parts[-1] = part
+        else:
+            parts.append(part)
+    return ".".join(parts)
 
 
 def _ends_in_convolution(module: nn.Module) -> bool:

@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stgcn_onnx.annotations import read_annotations
+from stgcn_onnx.calibration import calibrated_on
 from stgcn_onnx.console import Log
 from stgcn_onnx.errors import UsageError
 from stgcn_onnx.metadata import class_names
 from stgcn_onnx.metrics import agrees, confusion, mean_class_accuracy, probability_difference, roc_auc, top1
+from stgcn_onnx.model import LoadedModel
 from stgcn_onnx.pipeline import free_axes
 from stgcn_onnx.predictions import Predictions, Probabilities, predict
 from stgcn_onnx.reference import Reference
@@ -55,10 +57,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Both models on the same videos, and how far they agree."""
+    """Both models on the same videos, and how far they agree.
+
+    `calibrated` of the videos were used to calibrate the file, which flatters it.
+    """
 
     subject: Subject
     videos: int
+    calibrated: int
     file: Figures
     pytorch: Figures
     said: Predictions
@@ -83,7 +89,11 @@ def evaluate_file(file: GivenFile, arguments: argparse.Namespace, log: Log) -> E
     if preset.verify.data is None:
         raise UsageError("no clips to evaluate on", hint="give an MMAction2 annotation pickle with --data")
     path = Path(preset.verify.data)
-    videos = Videos(read_annotations(path, split=arguments.split), model, str(path), frames=free_axes(preset).frames)
+    annotations = read_annotations(path, split=arguments.split)
+    calibrated = len(calibrated_on(file.metadata, path) & {annotation["frame_dir"] for annotation in annotations})
+    if calibrated:
+        log.line("evaluate", f"{calibrated} of the clips were used to calibrate the file", style="yellow")
+    videos = Videos(annotations, model, str(path), frames=free_axes(preset).frames)
     session = Session(file.content, preset.device, spinning=False)
     with log.bar("evaluate") as bar:
         said = predict(
@@ -93,27 +103,32 @@ def evaluate_file(file: GivenFile, arguments: argparse.Namespace, log: Log) -> E
             videos,
             lambda done: bar(path.name, done, len(videos)),
         )
-    subject = Subject(
+    subject = _subject(file, model, path, arguments.split)
+    return summarise(subject, len(videos), said, calibrated=calibrated)
+
+
+def _subject(file: GivenFile, model: LoadedModel, clips: Path, split: str | None) -> Subject:
+    return Subject(
         model=file.path.name,
         sha256=hashlib.sha256(file.content).hexdigest(),
         precision=str(file.metadata.get("precision", "unknown")),
         config=model.config.path.name,
         checkpoint=model.checkpoint.path.name,
-        clips=path.name,
-        split=arguments.split,
+        clips=clips.name,
+        split=split,
         average_clips=model.recogniser.head.average_clips,
         classes=tuple(class_names(model)),
     )
-    return summarise(subject, len(videos), said)
 
 
-def summarise(subject: Subject, videos: int, said: Predictions) -> Evaluation:
+def summarise(subject: Subject, videos: int, said: Predictions, *, calibrated: int = 0) -> Evaluation:
     """The figures of predictions whose labels are known."""
     assert said.labels is not None, "an evaluation reads labelled videos"
     distance = probability_difference(said.candidate, said.reference)
     return Evaluation(
         subject=subject,
         videos=videos,
+        calibrated=calibrated,
         file=_figures(said.candidate, said.labels),
         pytorch=_figures(said.reference, said.labels),
         said=said,

@@ -41,6 +41,7 @@ def report_json(result: Evaluation) -> str:
         "format_version": FORMAT_VERSION,
         "subject": asdict(result.subject),
         "videos": result.videos,
+        "used_for_calibration": result.calibrated,
         "samples": len(result.said.names),
         "file": _figures(result.file),
         "pytorch": _figures(result.pytorch),
@@ -73,10 +74,11 @@ def footnote(result: Evaluation) -> str:
         if subject.average_clips
         else "clips of one video are not averaged, each counts"
     )
+    calibrated = f", {result.calibrated} of which were used to calibrate the file" if result.calibrated else ""
     return (
         f"{subject.model} ({subject.precision}, sha256 {subject.sha256[:12]}…) and {subject.checkpoint} with "
-        f"{subject.config} on {result.videos} videos of {subject.clips}{of_split}; {averaged}. The difference of the "
-        "probabilities is half the sum over the classes, with two classes that of either."
+        f"{subject.config} on {result.videos} videos of {subject.clips}{of_split}{calibrated}; {averaged}. The "
+        "difference of the probabilities is half the sum over the classes, with two classes that of either."
     )
 
 

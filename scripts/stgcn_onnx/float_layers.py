@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from onnx import ModelProto, NodeProto
 
-from stgcn_onnx.bench.modules import scope_of
+from stgcn_onnx.blocks import scope_of, scopes
 from stgcn_onnx.errors import UsageError
 
 EXCLUDED = "excluded, as asked"
@@ -48,24 +48,22 @@ def excluded_nodes(proto: ModelProto, exclude: Sequence[str]) -> frozenset[str]:
     Raises:
         UsageError: an entry that is neither, with the closest that is.
     """
+    modules = {node_label(node): _modules(node) for node in proto.graph.node}
     found: set[str] = set()
-    labels = [node_label(node) for node in proto.graph.node]
     for entry in exclude:
-        inside = {label for label in labels if label == entry or _within(scope_of(label), entry)}
+        inside = {label for label, paths in modules.items() if entry == label or entry in paths}
         if not inside:
+            known = sorted({*modules, *(path for paths in modules.values() for path in paths)})
+            close = difflib.get_close_matches(entry, known, n=1)
             raise UsageError(
-                f"calibration.exclude: '{entry}' is no module and no node of the graph", hint=_closest(entry, labels)
+                f"calibration.exclude: '{entry}' is no module and no node of the graph",
+                hint=f"did you mean '{close[0]}'?" if close else "give a path such as backbone.gcn.0, or a node's name",
             )
         found |= inside
     return frozenset(found)
 
 
-def _within(scope: str, module: str) -> bool:
-    return scope == module or scope.startswith(f"{module}.")
-
-
-def _closest(entry: str, labels: Sequence[str]) -> str:
-    scopes = [scope.split(".") for scope in map(scope_of, labels) if scope]
-    modules = {".".join(parts[:depth]) for parts in scopes for depth in range(1, len(parts) + 1)}
-    close = difflib.get_close_matches(entry, sorted(modules | set(labels)), n=1)
-    return f"did you mean '{close[0]}'?" if close else "give a path such as backbone.gcn.0, or the name of a node"
+def _modules(node: NodeProto) -> set[str]:
+    """Paths of all modules around a node, as the graph names them and as the network does."""
+    parts = scope_of(node.name).split(".")
+    return {*scopes(node), *(".".join(parts[:depth]) for depth in range(1, len(parts) + 1))} - {""}

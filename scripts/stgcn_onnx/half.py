@@ -40,14 +40,14 @@ _NOT_READ = frozenset({"Shape", "Size"})
 
 @dataclass(frozen=True)
 class Half:
-    """A model in half precision, the nodes that stayed in float32, and others to exclude where that is not enough.
+    """A model in half precision, and the nodes that stayed in float32.
 
-    The suggestions are the nodes that add most to the error, the worst first.
+    `suggest` finds others to exclude where that is not enough: those that add most to the error, the worst first.
     """
 
     proto: ModelProto
     float_layers: tuple[FloatLayer, ...]
-    suggestions: tuple[str, ...]
+    suggest: Callable[[], tuple[str, ...]]
 
 
 def to_half(
@@ -71,7 +71,9 @@ def to_half(
     """
     for node in proto.graph.node:
         if any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in node.attribute):
-            raise ExportError(f"fp16: {node_label(node)} holds a graph of its own", hint="try the other exporter")
+            raise ExportError(
+                f"fp16: {node_label(node)} holds a graph of its own", hint="leave out what makes it: export.deploy"
+            )
     excluded = excluded_nodes(proto, exclude)
     largest = largest_magnitudes(
         proto, clips, on_clip=lambda done, total: on_progress("looking for overflows", done, total)
@@ -87,7 +89,7 @@ def to_half(
         reasons.setdefault(label, reason)
     lowered, types = rewrite_in_half(proto, floats, keep=frozenset(reasons))
     layers = (FloatLayer(label, reasons[label]) for label in map(node_label, proto.graph.node) if label in reasons)
-    return Half(lowered, tuple(layers), costliest(proto, lowered, types, clips[0], _SUGGESTIONS))
+    return Half(lowered, tuple(layers), lambda: costliest(proto, lowered, types, clips[0], _SUGGESTIONS))
 
 
 def _deciding(proto: ModelProto, floats: frozenset[str]) -> Iterator[str]:

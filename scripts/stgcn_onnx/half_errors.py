@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 from stgcn_onnx.float_layers import node_label
+from stgcn_onnx.half_emulation import rounding_session
 from stgcn_onnx.runtime import FloatArray, Session
+
+_AT_A_TIME = 16
+"""How many values leave the graph in one run: of a large batch they take much memory."""
 
 
 def costliest(
@@ -24,9 +28,13 @@ def costliest(
         count: how many to name, at most.
     """
     names = [name for node in proto.graph.node for name in node.output if name in halves]
-    exact = _values(proto, dict.fromkeys(names, 1), clip)
-    found = _values(lowered, {name: halves[name] for name in names}, clip)
-    error = {name: _relative_error(found[name], exact[name]) for name in names}
+    error: dict[str, float] = {}
+    for start in range(0, len(names), _AT_A_TIME):
+        some = names[start : start + _AT_A_TIME]
+        floats = dict.fromkeys(some, int(TensorProto.FLOAT))
+        exact = Session(_watched(proto, some, floats).SerializeToString(), spinning=False).run_all(clip)
+        found = rounding_session(_watched(lowered, some, halves)).run_all(clip)
+        error |= {name: _relative_error(found[name], exact[name]) for name in some}
     added = {}
     for node in proto.graph.node:
         own = [error[name] for name in node.output if name in error]
@@ -36,14 +44,15 @@ def costliest(
     return tuple(label for label in ranked[:count] if added[label] > 0)
 
 
-def _values(model: ModelProto, types: Mapping[str, int], clip: FloatArray) -> Mapping[str, FloatArray]:
+def _watched(model: ModelProto, names: Sequence[str], types: Mapping[str, int]) -> ModelProto:
+    """The model with these values as outputs."""
     watched = ModelProto()
     watched.CopyFrom(model)
     present = {output.name for output in model.graph.output}
-    for name, kind in types.items():
+    for name in names:
         if name not in present:
-            watched.graph.output.append(helper.make_tensor_value_info(name, kind, None))
-    return Session(watched.SerializeToString(), spinning=False).run_all(clip)
+            watched.graph.output.append(helper.make_tensor_value_info(name, types[name], None))
+    return watched
 
 
 def _relative_error(found: FloatArray, exact: FloatArray) -> float:

@@ -17,6 +17,7 @@ def lower_document(report: LowerReport) -> dict[str, Any]:
     """The verdict as JSON values: the accuracy on each set of clips, and a row for each shape."""
     return {
         "passed": report.passed,
+        "arithmetic": report.arithmetic,
         "accuracy": accuracy_document(report.accuracy, () if report.passed else report.suggestions),
         "shapes": [{**asdict(row), "passed": row.passed} for row in report.rows],
     }
@@ -49,9 +50,7 @@ def refuse(report: LowerReport, model: Path, see: str) -> None:
             )
     if broken:
         layers = ", ".join(report.suggestions)
-        advice = (
-            f"calibration.exclude may leave these layers in float: {layers}" if layers else "take a higher precision"
-        )
+        advice = f"leave these layers in float with calibration.exclude: {layers}" if layers else "raise the precision"
         raise VerificationError(f"model {model}: {'; '.join(broken)}", hint="; ".join(filter(None, (advice, see))))
 
 

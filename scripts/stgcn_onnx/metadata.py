@@ -15,6 +15,7 @@ from stgcn_onnx.export import INPUT_NAME, OUTPUT_NAME
 from stgcn_onnx.joints import JOINTS
 from stgcn_onnx.model import LoadedModel, graph_layout, test_pipeline
 from stgcn_onnx.preset import Preset
+from stgcn_onnx.runtime import onnxruntime_version
 
 FORMAT_VERSION = 1
 _PACKAGES = ("torch", "onnx", "mmaction2", "mmengine", "mmcv-lite", "numpy")
@@ -42,7 +43,7 @@ def describe(
         "opset": preset.export.opset,
         "exporter": preset.export.exporter,
         "deploy": [{"name": a.name, "count": a.count, "refusals": list(a.refusals)} for a in applied],
-        "versions": {name: metadata.version(name) for name in _PACKAGES},
+        "versions": _versions(preset),
         "config": _config(model),
         "checkpoint": {
             "file": model.checkpoint.path.name,
@@ -62,6 +63,12 @@ def describe(
         "blocks": dict(blocks),
         **precision,
     }
+
+
+def _versions(preset: Preset) -> dict[str, str]:
+    """Of the packages that the file's bytes depend on; calibration runs onnxruntime, whatever its package is called."""
+    versions = {name: metadata.version(name) for name in _PACKAGES}
+    return versions if preset.export.precision == "fp32" else versions | {"onnxruntime": onnxruntime_version()}
 
 
 def _limits(preset: Preset) -> set[str]:

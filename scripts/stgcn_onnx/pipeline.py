@@ -6,7 +6,7 @@ preset -> model -> deploy -> export -> precision -> seal -> verify -> benchmark 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,12 +54,12 @@ class Built:
     Attributes:
         content: its bytes.
         calibrated_on: names of the clips that its calibration used.
-        suggestions: layers to leave in float where its accuracy is not enough, the worst first.
+        suggest: finds layers to leave in float where its accuracy is not enough, the worst first.
     """
 
     content: bytes
     calibrated_on: frozenset[str]
-    suggestions: tuple[str, ...]
+    suggest: Callable[[], Sequence[str]]
 
 
 def convert(resolved: ResolvedPreset, log: Log) -> Conversion:
@@ -82,7 +82,7 @@ def convert(resolved: ResolvedPreset, log: Log) -> Conversion:
         (stage / output.name).write_bytes(content)
         names, report = [output.name], None
         if preset.verify.enabled:
-            report = check(content, model, preset, log, calibrated=built.calibrated_on, suggestions=built.suggestions)
+            report = check(content, model, preset, log, calibrated=built.calibrated_on, suggest=built.suggest)
             _refuse_failure(report, content, output)
             text = report_json(report, content, output.name)
             names.append(_write(stage / sidecar(output, "verify.json").name, text))
@@ -119,7 +119,7 @@ def build(model: LoadedModel, resolved: ResolvedPreset, log: Log) -> Built:
     metadata = describe(
         model, preset, preset_name=resolved.name, applied=applied, blocks=blocks, precision=lowered.metadata
     )
-    return Built(seal(lowered.proto, metadata), lowered.calibrated_on, lowered.suggestions)
+    return Built(seal(lowered.proto, metadata), lowered.calibrated_on, lowered.suggest)
 
 
 def check(
@@ -129,13 +129,13 @@ def check(
     log: Log,
     *,
     calibrated: Collection[str] = (),
-    suggestions: Sequence[str] = (),
+    suggest: Callable[[], Sequence[str]] = tuple,
 ) -> AnyReport:
     """Verify an ONNX file of ours against the model it was made from: fp32 by its logits, others by their accuracy.
 
     Args:
         calibrated: names of the clips that its calibration used.
-        suggestions: layers to name where its accuracy is not enough.
+        suggest: finds the layers to name where its accuracy is not enough.
 
     Raises:
         VerificationError: nothing to compare, or a declared shape that does not run.
@@ -144,7 +144,7 @@ def check(
     if preset.export.precision == "fp32":
         return check_logits(content, model, preset, log)
     free = free_axes(preset)
-    return verify_lower(content, model, preset, free, log, calibrated=calibrated, suggestions=suggestions)
+    return verify_lower(content, model, preset, free, log, calibrated=calibrated, suggest=suggest)
 
 
 def check_logits(content: bytes, model: LoadedModel, preset: Preset, log: Log) -> VerifyReport:

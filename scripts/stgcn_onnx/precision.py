@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,13 +30,13 @@ class Lowered:
         proto: the graph.
         metadata: what the artefact says of it, JSON values by key.
         calibrated_on: names of the clips that its calibration used.
-        suggestions: layers to exclude where the accuracy is not enough, the worst first.
+        suggest: finds layers to exclude where the accuracy is not enough, the worst first.
     """
 
     proto: ModelProto
     metadata: dict[str, Any]
     calibrated_on: frozenset[str] = frozenset()
-    suggestions: tuple[str, ...] = ()
+    suggest: Callable[[], Sequence[str]] = tuple
 
 
 def available_rewrites(preset: Preset) -> tuple[deploy.Rewrite, ...]:
@@ -79,12 +79,13 @@ def lower(proto: ModelProto, model: LoadedModel, preset: Preset, free: FreeAxes,
             log.line("calibrate", warning, style="yellow")
         if precision == "fp16":
             half = to_half(proto, calibration.batches, exclude=options.exclude, on_progress=progress)
-            lowered, layers, suggestions = half.proto, half.float_layers, half.suggestions
+            lowered, layers, suggest = half.proto, half.float_layers, half.suggest
         else:
             quantised = int8.quantise(
                 proto, calibration.batches, method=options.method, exclude=options.exclude, on_progress=progress
             )
-            lowered, layers, suggestions = quantised.proto, quantised.float_layers, quantised.suggestions
+            suggestions = quantised.suggestions
+            lowered, layers, suggest = quantised.proto, quantised.float_layers, lambda: suggestions
     kept = f"{len(layers)} {'layer stays' if len(layers) == 1 else 'layers stay'} in float32"
     log.line("precision", f"{precision}, {kept}")
     for layer in layers:
@@ -94,4 +95,4 @@ def lower(proto: ModelProto, model: LoadedModel, preset: Preset, free: FreeAxes,
         "calibration": calibration.document(options),
         "float_layers": [asdict(layer) for layer in layers],
     }
-    return Lowered(lowered, document, calibration.frame_dirs, suggestions)
+    return Lowered(lowered, document, calibration.frame_dirs, suggest)

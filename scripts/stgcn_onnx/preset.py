@@ -146,15 +146,15 @@ class VerifyOptions(_Section):
     enabled: Annotated[bool, Field(strict=True)] = True
     """Whether to verify; an unverified file says so in its metadata."""
     rtol: Tolerance = 1e-3
-    """Relative tolerance of the logits."""
+    """fp32: relative tolerance of the logits."""
     atol: Tolerance = 1e-5
-    """Absolute tolerance of the logits."""
+    """fp32: absolute tolerance of the logits."""
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     """Seed of the generated inputs."""
     data: str | None = None
     """MMAction2 annotation pickle of real clips, relative to the preset."""
     clips: PositiveInt = 16
-    """How many clips of `data` are compared, at most."""
+    """fp32: how many clips of `data` are compared, at most."""
     min_agreement: Share = 0.99
     """fp16, int8: least share of clips to which the file and PyTorch give the same class."""
     max_probability_difference: Share = 0.01

@@ -17,7 +17,7 @@ from stgcn_onnx.compare import Comparison
 from stgcn_onnx.errors import UsageError, VerificationError
 from stgcn_onnx.lower_report import keep_failing, lower_document, lower_table, refuse
 from stgcn_onnx.publish import full_disk_is_a_fault
-from stgcn_onnx.runtime import import_onnxruntime
+from stgcn_onnx.runtime import onnxruntime_version
 from stgcn_onnx.verify import Failure, VerifyReport
 from stgcn_onnx.verify_lower import LowerReport
 
@@ -36,7 +36,7 @@ def report_json(report: AnyReport, content: bytes, name: str) -> str:
     document = {
         "format_version": FORMAT_VERSION,
         "artefact": {"file": name, "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)},
-        "versions": {**metadata.get("versions", {}), "onnxruntime": import_onnxruntime().__version__},
+        "versions": {**metadata.get("versions", {}), "onnxruntime": onnxruntime_version()},
         **{key: metadata[key] for key in _OF_PRECISION if key in metadata},
         **found,
     }

@@ -39,6 +39,15 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
+def onnxruntime_version() -> str:
+    """The version of the installed onnxruntime, of either package.
+
+    Raises:
+        EnvironmentFault: when it is not installed.
+    """
+    return str(import_onnxruntime().__version__)
+
+
 def require_device(device: str) -> None:
     """Check that PyTorch and onnxruntime can both use `device`.
 

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from stgcn_onnx.annotations import Annotation
 from stgcn_onnx.clips import decode
 from stgcn_onnx.errors import UsageError
 from stgcn_onnx.generated import CLASSES
+from stgcn_onnx.metrics import roc_auc
 from stgcn_onnx.model import LoadedModel
 from stgcn_onnx.runtime import FloatArray
 
@@ -40,7 +42,7 @@ class Result:
         kinds: (N,) kind of action of each clip; empty where any is unknown.
     """
 
-    labels: FloatArray
+    labels: npt.NDArray[np.integer]
     logits: FloatArray
     kinds: tuple[str, ...]
 
@@ -53,12 +55,13 @@ class Result:
     def figures(self) -> dict[str, Any]:
         """Accuracy with its 95 % interval, confusion matrix (rows true, columns predicted), AUC, and by kind."""
         hits = self.predicted == self.labels
+        auc = roc_auc(self.logits[:, 1] - self.logits[:, 0], self.labels)
         figures: dict[str, Any] = {
             "clips": len(hits),
             "correct": int(hits.sum()),
             "accuracy": round(float(hits.mean()), 4),
             "interval_95": [round(bound, 4) for bound in wilson(int(hits.sum()), len(hits))],
-            "roc_auc": round(roc_auc(self.labels, self.logits[:, 1] - self.logits[:, 0]), 4),
+            "roc_auc": None if auc is None else round(auc, 4),
             "confusion": [
                 [int(((self.labels == true) & (self.predicted == guess)).sum()) for guess in range(len(CLASSES))]
                 for true in range(len(CLASSES))
@@ -109,15 +112,6 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     return centre - float(half), centre + float(half)
 
 
-def roc_auc(labels: FloatArray, scores: FloatArray) -> float:
-    """Probability that a fight scores higher than another clip, ties counting half; 0.5 is chance."""
-    fights, others = scores[labels == 1], scores[labels == 0]
-    if not len(fights) or not len(others):
-        return float("nan")
-    higher = (fights[:, None] > others[None, :]).mean() + 0.5 * (fights[:, None] == others[None, :]).mean()
-    return float(higher)
-
-
 def write_report(report: Mapping[str, Any], json_path: Path, readme_path: Path) -> None:
     """Write the figures as JSON, and as Markdown between the markers of the README.
 
@@ -155,7 +149,8 @@ def _summary_table(report: Mapping[str, Any]) -> str:
     for name, row in rows:
         low, high = row["interval_95"]
         share = f"**{row['accuracy']:.1%}** | {low:.1%} to {high:.1%}"
-        lines.append(f"| {name} | {row['clips']} | {share} | {row['roc_auc']:.3f} |")
+        area = "-" if row["roc_auc"] is None else f"{row['roc_auc']:.3f}"
+        lines.append(f"| {name} | {row['clips']} | {share} | {area} |")
     return "\n".join(lines) + "\n"
 
 

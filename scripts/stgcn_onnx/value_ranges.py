@@ -8,20 +8,25 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from stgcn_onnx.errors import ExportError
 from stgcn_onnx.runtime import FloatArray, Session
 
 _PREFIX = "largest magnitude of "
 
 
 def float_values(proto: ModelProto) -> list[str]:
-    """Names of the float32 values that the graph's nodes compute, in the order of computation."""
+    """Names of the float32 values that the graph's nodes compute, in the order of computation.
+
+    Raises:
+        ExportError: onnx cannot tell the type of a value.
+    """
     inferred = onnx.shape_inference.infer_shapes(proto).graph
-    floats = {
-        value.name
-        for value in (*inferred.value_info, *inferred.output)
-        if value.type.tensor_type.elem_type == TensorProto.FLOAT
-    }
-    return [name for node in inferred.node for name in node.output if name in floats]
+    types = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
+    computed = [name for node in inferred.node for name in node.output if name]
+    unknown = [name for name in computed if not types.get(name)]
+    if unknown:
+        raise ExportError(f"onnx cannot tell the type of '{unknown[0]}' in the graph", hint="try the other exporter")
+    return [name for name in computed if types[name] == TensorProto.FLOAT]
 
 
 def largest_magnitudes(

@@ -11,18 +11,20 @@ Its logits differ by more than rounding, so they are not held to a tolerance. In
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from stgcn_onnx.accuracy import AccuracyLimits, AccuracyReport, check_accuracy, set_text
 from stgcn_onnx.clip_sets import ClipSet, clip_sets
 from stgcn_onnx.console import Log
 from stgcn_onnx.errors import VerificationError, first_line
 from stgcn_onnx.export import FreeAxes
+from stgcn_onnx.half_emulation import rounding_session
 from stgcn_onnx.metrics import probability_difference, softmax
 from stgcn_onnx.model import ClipShape, LoadedModel
 from stgcn_onnx.preset import Preset
@@ -59,6 +61,7 @@ class LowerReport:
 
     Attributes:
         suggestions: layers to leave in float where it failed, the worst first.
+        arithmetic: how the file was computed.
         failing: inputs that show a failure, `[M, T, V, C]` or `[N, M, T, V, C]`, by the name of clip or shape.
     """
 
@@ -66,6 +69,7 @@ class LowerReport:
     accuracy: AccuracyReport
     suggestions: tuple[str, ...]
     failing: dict[str, FloatArray]
+    arithmetic: str
 
     @property
     def passed(self) -> bool:
@@ -80,20 +84,20 @@ def verify_lower(
     log: Log,
     *,
     calibrated: Collection[str] = (),
-    suggestions: Sequence[str] = (),
+    suggest: Callable[[], Sequence[str]] = tuple,
 ) -> LowerReport:
     """Judge a file of lower precision against the float32 PyTorch model.
 
     Args:
         free: the ranges of its free axes.
         calibrated: names of the clips that its calibration used.
-        suggestions: layers to name where it fails.
+        suggest: finds the layers to name where it fails.
 
     Raises:
         VerificationError: it does not run, or there is nothing to judge it by.
         UsageError: the given clips cannot be read, or the calibration used them all.
     """
-    judge = _Judge(Session(content, preset.device, spinning=False), Reference(model.recogniser, preset.device))
+    judge = _judge(content, model, preset)
     options = preset.verify
     data = None if options.data is None else Path(options.data)
     sets = clip_sets(model, data, calibrated=calibrated, frames=free.frames)
@@ -106,11 +110,12 @@ def verify_lower(
             rows.append(_row(judge, preset, shape, moving, failing))
             progress("shapes", done, len(wanted))
         limits = AccuracyLimits(options.min_agreement, options.max_probability_difference, options.max_top1_drop)
-        accuracy = check_accuracy(judge.session, judge.reference, model, sets, limits, progress)
+        accuracy = check_accuracy(judge.judged, judge.reference, model, sets, limits, progress)
     for item in accuracy.sets:
         log.line("verify", set_text(item), style="green" if item.passed else "red")
     failing |= _failing(accuracy, sets)
-    return LowerReport(tuple(rows), accuracy, tuple(suggestions), failing)
+    passed = accuracy.passed and all(row.passed for row in rows)
+    return LowerReport(tuple(rows), accuracy, () if passed else tuple(suggest()), failing, judge.arithmetic)
 
 
 def _few(clips: ClipSet) -> list[FloatArray]:
@@ -136,16 +141,32 @@ def _row(
     return row
 
 
+def _judge(content: bytes, model: LoadedModel, preset: Preset) -> _Judge:
+    """On the CPU a half file is computed in float32: it is judged by its values rounded to half, see half_emulation."""
+    session = Session(content, preset.device, spinning=False)
+    reference = Reference(model.recogniser, preset.device)
+    if preset.export.precision == "fp16" and preset.device == "cpu":
+        rounding = rounding_session(onnx.load_from_string(content))
+        return _Judge(session, rounding, reference, "onnxruntime on cpu, every value rounded to half")
+    return _Judge(session, session, reference, f"onnxruntime on {preset.device}")
+
+
 @dataclass(frozen=True)
 class _Judge:
-    """The file and the PyTorch model."""
+    """The file as it runs, the file as it is judged, and the PyTorch model."""
 
     session: Session
+    judged: Session
     reference: Reference
+    arithmetic: str
 
     def found(self, clip: FloatArray) -> FloatArray:
+        """Logits (N, classes) as they are judged; NaN where the file as it runs gives no finite ones."""
         try:
-            return self.session.run(clip)
+            logits = self.judged.run(clip)
+            if self.session is not self.judged:
+                logits = np.where(np.isfinite(self.session.run(clip)), logits, np.float32(np.nan))
+            return logits
         except Exception as error:  # onnxruntime raises classes of its own
             raise VerificationError(
                 f"onnxruntime cannot run {list(clip.shape)}: {first_line(error)}",

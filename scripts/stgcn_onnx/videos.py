@@ -49,6 +49,7 @@ class Videos:
         where: the file they are from, for messages.
         frames: the fewest and the most frames that the model takes; by default its traced number alone.
         labelled: whether the labels are classes of this model.
+        most_views: how many clips of each video to keep at most, the first ones; by default all.
 
     Raises:
         UsageError: no clip is left, a label is none of the model's classes, or the config's data set is of another
@@ -63,8 +64,10 @@ class Videos:
         *,
         frames: tuple[int, int] | None = None,
         labelled: bool = True,
+        most_views: int | None = None,
     ) -> None:
         self.labelled = labelled
+        self._most_views = most_views
         self._model = model
         self._where = where
         self._frames = frames or (model.shape.frames, model.shape.frames)
@@ -83,7 +86,7 @@ class Videos:
             annotation = self._dataset.data_list[index]
             place = f"clips {self._where}: {annotation['frame_dir']}"
             try:
-                views = self._dataset[index]["inputs"].numpy()
+                views = self._dataset[index]["inputs"].numpy()[: self._most_views]
             except Exception as error:  # transforms raise whatever their arithmetic does on a clip of a foreign kind
                 raise pipeline_refusal(self._where, annotation, error) from error
             check_views(views, self._model.shape, self._frames, place)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 from onnx import ModelProto
 
+from stgcn_onnx.blocks import scope_of
+
 _ADDED = re.compile(r"_kernel_time$|_nchwc$|_token_\d+$")
 UNKNOWN = "(no module)"
 
@@ -45,22 +47,6 @@ class ModuleFinder:
     def find(self, name: str) -> str:
         """The path of the module, `backbone.gcn.0.tcn`; empty for a node that onnxruntime added."""
         return self._known.get(name) or scope_of(name)
-
-
-def scope_of(name: str) -> str:
-    """The module path in a node's name; empty where the name holds none.
-
-    Containers repeat their own name in that of a child (`branches.0/branches.0.3`), which is said once here.
-    """
-    if not name.startswith("/"):
-        return ""
-    parts: list[str] = []
-    for part in name.strip("/").split("/")[:-1]:
-        if parts and part.startswith(f"{parts[-1]}."):
-            parts[-1] = part
-        else:
-            parts.append(part)
-    return ".".join(parts)
 
 
 def shortened(module: str, depth: int) -> str:
