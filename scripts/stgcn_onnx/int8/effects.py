@@ -15,8 +15,10 @@ from stgcn_onnx.metrics import probability_difference, softmax
 from stgcn_onnx.runtime import FloatArray, Session
 
 _CLIPS = 48
-_TARGET = 0.01
-"""Mean difference of the probability that is good enough on these clips: what verification allows on all."""
+_TARGET = 0.005
+"""Mean difference of the probability that is good enough on these clips: half of what verification allows."""
+_LEAST_GAIN = 0.001
+"""By how much that difference has to fall for a layer to be worth its time in float."""
 _MOST_LEFT_OUT = 3
 
 
@@ -61,7 +63,8 @@ def measure_effects(
         on_progress("measuring layers", done, len(layers.weighted))
     gains.sort(key=lambda item: -item[1])
     left_out = 0
-    while reached > _TARGET and left_out < min(_MOST_LEFT_OUT, len(gains) - 1) and gains[left_out][1] > 0:
+    most = min(_MOST_LEFT_OUT, len(gains) - 1)
+    while reached > _TARGET and left_out < most and gains[left_out][1] >= _LEAST_GAIN:
         left_out += 1
         reached = distance([layer for layer, _ in gains[:left_out]])
     return Effects(tuple(gains[:left_out]), tuple(gains[left_out:]), reached)
