@@ -40,8 +40,8 @@ def comparable_modules(original: nn.Module, exported: nn.Module) -> list[str]:
 def value_names(model: ModelProto, modules: Iterable[str]) -> dict[str, str]:
     """For each module the name of the value it computes last, in the order of the graph.
 
-    A module whose nodes were all folded away is left out; of nested modules that end in the same value the
-    outermost is kept.
+    A module whose nodes were all folded away is left out, and so is one inside of a loop, whose values no output can
+    give; of nested modules that end in the same value the outermost is kept.
     """
     wanted = set(modules)
     last: dict[str, tuple[int, str]] = {}

@@ -149,6 +149,8 @@ def _deployed(model: LoadedModel, preset: Preset, log: Log) -> tuple[nn.Module, 
         chosen,
         num_frames=None if free.frames else model.shape.frames,
         frame_range=free.frames,
+        most_people=model.shape.person * (free.batch[1] if free.batch else model.shape.batch),
+        scripting=preset.export.exporter == "torchscript",
     )
     for item in applied:
         log.detail("deploy", f"{item.name}: {item.count}")

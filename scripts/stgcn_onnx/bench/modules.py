@@ -8,9 +8,9 @@ fuses after a value that the fused node gives, and the layout changes it adds af
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from onnx import ModelProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
 _ADDED = re.compile(r"_kernel_time$|_nchwc$|_token_\d+$")
 UNKNOWN = "(no module)"
@@ -33,11 +33,12 @@ class ModuleFinder:
     """
 
     def __init__(self, model: ModelProto, blocks: Mapping[str, str]) -> None:
-        places = {name: place for place, node in enumerate(model.graph.node) for name in node.output}
+        nodes = list(_with_bodies(model.graph))
+        places = {name: place for place, node in enumerate(nodes) for name in node.output}
         # Of modules that end in the same value the innermost is meant.
         ends = sorted((places[value], -path.count("."), path) for path, value in blocks.items() if value in places)
         self._known: dict[str, str] = {}
-        for place, node in enumerate(model.graph.node):
+        for place, node in enumerate(nodes):
             by_place = next((path for end, _, path in ends if end >= place), UNKNOWN)
             for name in (node.name, *node.output):
                 self._known[name] = scope_of(node.name) or by_place
@@ -47,12 +48,21 @@ class ModuleFinder:
         return self._known.get(name) or scope_of(name)
 
 
+def _with_bodies(graph: GraphProto) -> Iterator[NodeProto]:
+    """All nodes in the order in which they run, those of a loop's body before the loop ends."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _with_bodies(attribute.g)
+        yield node
+
+
 def scope_of(name: str) -> str:
     """The module path in a node's name; empty where the name holds none.
 
-    Containers repeat their own name in that of a child (`branches.0/branches.0.3`), which is said once here.
+    In the body of a loop names begin without a slash. Containers repeat their own name in that of a child (`branches.0/branches.0.3`), which is said once here.
     """
-    if not name.startswith("/"):
+    if "/" not in name:
         return ""
     parts: list[str] = []
     for part in name.strip("/").split("/")[:-1]:

@@ -22,6 +22,7 @@ from stgcn_onnx.deploy import (
     joint_major,
     joint_rank,
     packed_branches,
+    people_groups,
     pooled_head,
 )
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Rewrite
@@ -38,6 +39,7 @@ REWRITES: tuple[Rewrite, ...] = (
     joint_rank.REWRITE,
     pooled_head.REWRITE,
     absent_people.REWRITE,
+    people_groups.REWRITE,
 )
 """Every rewrite, in the order in which they are applied."""
 
@@ -86,6 +88,8 @@ def deploy(
     *,
     num_frames: int | None,
     frame_range: tuple[int, int] | None,
+    most_people: int | None = None,
+    scripting: bool = True,
 ) -> tuple[nn.Module, tuple[Applied, ...]]:
     """Rewrite a copy of `model`; the original is not touched.
 
@@ -94,6 +98,8 @@ def deploy(
         chosen: see `resolve`.
         num_frames: T in frames where it is static, None where it is dynamic.
         frame_range: smallest and largest T, in frames, of a dynamic file.
+        most_people: the most people that one call holds, N * M at the largest batch; None where that is not declared.
+        scripting: whether the exporter takes scripted code.
 
     Returns:
         The rewritten copy in evaluation mode and, per rewrite, what it did and what it refused.
@@ -103,5 +109,5 @@ def deploy(
     """
     wanted = resolve(chosen)
     rewritten = copy.deepcopy(model).eval()
-    context = FrameContext(num_frames, frame_range)
+    context = FrameContext(num_frames, frame_range, most_people, scripting)
     return rewritten, tuple(rewrite.apply(rewritten, context) for rewrite in REWRITES if rewrite.name in wanted)
