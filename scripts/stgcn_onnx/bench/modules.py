@@ -60,7 +60,8 @@ def _with_bodies(graph: GraphProto) -> Iterator[NodeProto]:
 def scope_of(name: str) -> str:
     """The module path in a node's name; empty where the name holds none.
 
-    In the body of a loop names begin without a slash. Containers repeat their own name in that of a child (`branches.0/branches.0.3`), which is said once here.
+    In the body of a loop names begin without a slash. Containers repeat their own name in that of a child
+    (`branches.0/branches.0.3`), which is said once here.
     """
     if "/" not in name:
         return ""

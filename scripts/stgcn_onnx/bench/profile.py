@@ -28,7 +28,10 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class NodeTime:
-    """One node: its kind, its module, and its time in one run, all iterations of a loop together; median over the runs."""
+    """One node: its kind, its module, and its time in one run, the median over the runs.
+
+    A node in a loop is counted once, with the time of all iterations.
+    """
 
     name: str
     kind: str
