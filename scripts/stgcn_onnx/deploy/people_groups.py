@@ -14,14 +14,16 @@ Weights are constants of the body, where onnxruntime folds them once, chooses bl
 it does outside of a loop. The mixtures of joint_rank.py come in from outside, so that the exporter does not multiply
 them out; runtimes still do when they load the file.
 
-Eight clips of the demo network (onnxruntime, two cores, [8, 4, 100]; medians of processes that take turns): 1.68 and
-1.73 times as fast as the plain export in two series, against 1.32 and 1.28 with all people at once; peak memory 118
-instead of 385 MB, the plain export's being 543. A single clip in a file for 1 to 8 of them is one iteration: 16.1 ms
-against 15.9 without the loop in one pair of processes, 16.3 against 16.3 in another.
+Eight clips of the demo network (onnxruntime, two threads, [8, 4, 100]), measured with a prototype whose mixtures were
+multiplied out, two or three quiet processes each: 1.68 and 1.73 times as fast as the plain export in two series,
+against 1.32 and 1.28 with all people at once. As it is now: in processor time of one thread on a busy machine 1.38 and
+1.49, against 1.22 and 1.33; peak memory 118 instead of 385 MB, the plain export's being 543. A single clip in a file
+for 1 to 8 of them is one iteration: 16.1 ms against 15.9 without the loop in one pair of processes, in another 16.3
+each.
 
-Sizes, in processor time of one thread for the eight clips: 2 or 3 people 250 ms, 4 people 264, 6 people 266, 8 people
-280, all at once 297. With two threads 2, 3 and 4 were equal within noise (127 to 132 ms); four, since the usual clip
-then is one group.
+Sizes, in processor time of one thread for the eight clips, two series: 2 people 250 and 260 ms, 3 people 250 and 269,
+4 people 264 and 277, 6 people 266 and 273, 8 people 280 and 296, all at once 297 and 312. Four, since the usual clip
+then is one group; with two threads the fastest process of 2, 3 and 4 people took 132, 127 and 128 ms.
 
 The price is the time to load: 33 ms of processor time against 28 without the loop and 16 for the plain export (one
 thread, busy machine). As initializers in place of Constant nodes the weights would load in some 8 % less.
