@@ -67,6 +67,12 @@ def plain_content(tiny_source: Tiny, loaded: LoadedModel) -> bytes:
 
 
 @pytest.fixture(scope="session")
+def batch_content(tiny_source: Tiny, loaded: LoadedModel) -> bytes:
+    """The tiny model with a free batch, 1 to 3 clips: its people run in groups, in a loop."""
+    return build(loaded, tiny_source.resolve({"axes.batch_size.dynamic": True}), quiet())
+
+
+@pytest.fixture(scope="session")
 def dynamic_content(tiny_source: Tiny, loaded: LoadedModel) -> bytes:
     """The tiny model with both axes free: 1 to 3 clips, 8 to 32 frames."""
     free = {"axes.batch_size.dynamic": True, "axes.num_frames.dynamic": True}

@@ -43,6 +43,11 @@ def test_an_unknown_shape_is_not_guessed() -> None:
         count_macs(graph("MatMul", [["n", 3], [3, 5]], ["n", 5]))
 
 
+def test_a_loop_is_not_counted_as_if_it_ran_once(batch_content: bytes) -> None:
+    with pytest.raises(ExportError, match=r"how often the body of '.*Loop.*' runs depends on the input"):
+        count_macs(onnx.load_from_string(batch_content))
+
+
 def test_the_plain_export_is_counted_by_kind(plain_content: bytes) -> None:
     macs = count_macs(onnx.load_from_string(plain_content))
     assert set(macs) == {"Conv", "Einsum", "Gemm"}

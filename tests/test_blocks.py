@@ -59,6 +59,11 @@ def test_after_the_rewrites_the_blocks_are_still_there(static_content: bytes) ->
     assert set(blocks.values()) <= known
 
 
+def test_modules_inside_of_a_loop_are_left_out(batch_content: bytes, loaded: LoadedModel) -> None:
+    blocks = assert_values_are_the_modules_outputs(batch_content, loaded)
+    assert list(blocks) == ["head.fc"]
+
+
 @pytest.mark.slow
 def test_dynamos_values_are_found_as_well(tiny_source: Tiny, loaded: LoadedModel) -> None:
     overrides = {"export.exporter": "dynamo", "export.opset": 18, "export.deploy": "none"}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from deploy_models import RELATIVE_LIMIT, clip, largest_error, recogniser, relative_error
 from torch import nn
 
-from deploy_models import RELATIVE_LIMIT, clip, largest_error, recogniser, relative_error
 from stgcn_onnx.deploy import INT8_REWRITES, deploy, names, resolve
 from stgcn_onnx.deploy.frame_major import spread_over_subsets
 from stgcn_onnx.errors import UsageError
@@ -93,7 +93,7 @@ def test_refuses_what_joint_major_refuses() -> None:
 
 
 def test_the_other_layout_is_no_name_of_this_list() -> None:
-    with pytest.raises(UsageError, match="'joint_major' is not a rewrite; use all, none, or a list of .*frame_major"):
+    with pytest.raises(UsageError, match=r"'joint_major' is not a rewrite; use all, none, or a list of .*frame_major"):
         resolve(["joint_major"], INT8_REWRITES)
     with pytest.raises(UsageError, match="'pooled_head' requires 'frame_major'"):
         resolve(["einsum_free", "fold_batch_norm", "pooled_head"], INT8_REWRITES)

@@ -80,7 +80,10 @@ def test_features_of_long_clips_are_continued_exactly(options: dict[str, Any]) -
     found = absent_features(rewritten.backbone, frames)
     with torch.no_grad():
         expected = torch.cat(
-            [rewritten.backbone.pooled_people(rewritten.backbone.trunk(torch.zeros(1, count, 17, 2).double())) for count in frames]
+            [
+                rewritten.backbone.pooled_people(rewritten.backbone.trunk(torch.zeros(1, count, 17, 2).double()))
+                for count in frames
+            ]
         )
     assert relative_error(found, expected) < RELATIVE_LIMIT
 

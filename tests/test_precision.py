@@ -21,7 +21,7 @@ from stgcn_onnx.artefact import read_metadata
 from stgcn_onnx.deploy import names
 from stgcn_onnx.errors import UsageError, VerificationError
 from stgcn_onnx.pipeline import convert
-from stgcn_onnx.precision import rewrites
+from stgcn_onnx.precision import chosen_rewrites
 from stgcn_onnx.verify_lower import LowerReport
 
 HALF = {"export.precision": "fp16", "calibration.clips": 4}
@@ -156,12 +156,12 @@ def test_calibration_says_nothing_to_fp32(tiny: Tiny, capsys: pytest.CaptureFixt
 
 
 def test_all_rewrites_but_those_that_half_gains_nothing_from(tiny: Tiny) -> None:
-    assert rewrites(tiny.resolve().preset) == names()
-    assert set(names()) - set(rewrites(tiny.resolve(HALF).preset)) == {"joint_rank"}
+    assert chosen_rewrites(tiny.resolve().preset) == names()
+    assert set(names()) - set(chosen_rewrites(tiny.resolve(HALF).preset)) == {"joint_rank", "people_groups"}
     asked = {"export.deploy": ["einsum_free"]}
-    assert rewrites(tiny.resolve({**HALF, **asked}).preset) == ("einsum_free",)
+    assert chosen_rewrites(tiny.resolve({**HALF, **asked}).preset) == ("einsum_free",)
     with pytest.raises(UsageError, match="'joint_rnk' is not a rewrite"):
-        rewrites(tiny.resolve({"export.deploy": ["joint_rnk"]}).preset)
+        chosen_rewrites(tiny.resolve({"export.deploy": ["joint_rnk"]}).preset)
 
 
 def test_int8_is_given_the_clips_and_what_it_leaves_is_reported(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

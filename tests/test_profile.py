@@ -94,6 +94,16 @@ def test_kinds_and_modules_of_a_file(found: Profile) -> None:
     assert sum(node.kind == "Einsum" for node in found.nodes) == 3
 
 
+def test_a_node_in_a_loop_counts_once_with_the_time_of_all_iterations(tmp_path: Path, batch_content: bytes) -> None:
+    path = tmp_path / "batch.onnx"
+    path.write_bytes(batch_content)
+    subject = read_subject(path)
+    nodes = profile_file(subject, subject.clips(batch=3), iterations=2, warmup=0).nodes
+    pools = [node for node in nodes if node.kind == "MaxPool"]
+    assert [shortened(n.module, 3) for n in pools] == [f"backbone.gcn.{index}.tcn" for index in range(3)]
+    assert {"backbone.gcn.0", "backbone.gcn.1", "backbone.gcn.2", "head"} <= {shortened(n.module, 2) for n in nodes}
+
+
 def test_shares_sum_to_the_whole() -> None:
     nodes = (
         NodeTime("a", "Conv", "backbone.gcn.0.gcn", 3.0),

@@ -108,6 +108,20 @@ def test_after_the_rewrites_a_nudge_is_caught_too(
     assert report.failure.divergence.module.startswith("backbone.gcn.1")
 
 
+def test_what_runs_in_a_loop_is_compared_by_its_result_and_the_report_says_so(
+    batch_content: bytes, loaded: LoadedModel, reference: Reference
+) -> None:
+    model = onnx.load_from_string(batch_content)
+    (loop,) = [node for node in model.graph.node if node.op_type == "Loop"]
+    constants = [node for node in loop.attribute[0].g.node if node.op_type == "Constant"]
+    tensor = max((node.attribute[0].t for node in constants), key=lambda value: len(value.raw_data))
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.5), tensor.name))
+    content = model.SerializeToString()
+    report = verified(content, loaded, reference, FreeAxes(batch=(1, 3)))
+    with pytest.raises(VerificationError, match="what runs in a loop cannot be compared: leave people_groups out"):
+        require_pass(report, content, Path("x.onnx"), None)
+
+
 def test_without_names_a_nudge_is_still_caught_and_no_module_claimed(
     plain_content: bytes, loaded: LoadedModel, reference: Reference
 ) -> None:

@@ -40,8 +40,8 @@ def comparable_modules(original: nn.Module, exported: nn.Module) -> list[str]:
 def value_names(model: ModelProto, modules: Iterable[str]) -> dict[str, str]:
     """For each module the name of the value it computes last, in the order of the graph.
 
-    A module whose nodes were all folded away is left out; of nested modules that end in the same value the
-    outermost is kept.
+    A module whose nodes were all folded away is left out, and so is one inside of a loop, whose values no output can
+    give; of nested modules that end in the same value the outermost is kept.
     """
     wanted = set(modules)
     last: dict[str, tuple[int, str]] = {}
@@ -68,9 +68,10 @@ def scopes(node: NodeProto) -> list[str]:
 def scope_of(name: str) -> str:
     """The module path in a node's name; empty where the name holds none.
 
-    Containers repeat their own name in that of a child (`branches.0/branches.0.3`), which is said once here.
+    In the body of a loop names begin without a slash. Containers repeat their own name in that of a child
+    (`branches.0/branches.0.3`), which is said once here.
     """
-    if not name.startswith("/"):
+    if "/" not in name:
         return ""
     parts: list[str] = []
     for part in name.strip("/").split("/")[:-1]:

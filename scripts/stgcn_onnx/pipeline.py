@@ -198,6 +198,8 @@ def _deployed(model: LoadedModel, preset: Preset, log: Log) -> tuple[nn.Module, 
         chosen,
         num_frames=None if free.frames else model.shape.frames,
         frame_range=free.frames,
+        traced_people=model.shape.person * model.shape.batch,
+        scripting=preset.export.exporter == "torchscript",
         rewrites=available_rewrites(preset),
     )
     for item in applied:

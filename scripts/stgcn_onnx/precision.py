@@ -11,14 +11,15 @@ from onnx import ModelProto
 from stgcn_onnx import deploy, int8
 from stgcn_onnx.calibration import calibration_clips, unused_options
 from stgcn_onnx.console import Log
-from stgcn_onnx.deploy import joint_rank
+from stgcn_onnx.deploy import joint_rank, people_groups
 from stgcn_onnx.export import FreeAxes
 from stgcn_onnx.half import to_half
 from stgcn_onnx.model import LoadedModel
 from stgcn_onnx.preset import Preset
 
-# joint_rank multiplies weights that nothing folds in half, and adds to the rounding.
-_NOT_WITH: dict[str, Collection[str]] = {"fp16": (joint_rank.NAME,)}
+# joint_rank multiplies weights that nothing folds in half, and adds to the rounding; people_groups makes a loop, which
+# is not lowered, and is of no use on a GPU.
+_NOT_WITH: dict[str, Collection[str]] = {"fp16": (joint_rank.NAME, people_groups.NAME)}
 """Rewrites that `deploy: all` leaves out, by precision; a list of names is taken as it is."""
 
 

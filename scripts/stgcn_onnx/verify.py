@@ -116,7 +116,7 @@ def first_divergence(
     """Compare inside the graph, module by module; None when every module that can be compared agrees.
 
     Values of another shape than the module's output are passed over: rewrites leave absent people out, so a case with
-    everybody present shows most.
+    everybody present shows most. Values inside of a loop cannot be compared; the report says so.
     """
     model = onnx.load_from_string(content)
     known = {name for node in model.graph.node for name in node.output}

@@ -19,17 +19,24 @@ from stgcn_onnx.errors import ExportError
 
 Shape = tuple[int, ...]
 Shapes = Callable[[str], Shape]
+_LOOPS = frozenset({"Loop", "Scan"})
 
 
 def count_macs(model: ModelProto) -> dict[str, int]:
     """Multiply-accumulates of one run, by kind of node.
 
     Args:
-        model: with fixed axes; a node inside an `If` or a `Loop` is not counted.
+        model: with fixed axes; a node inside an `If` is not counted.
 
     Raises:
-        ExportError: the shape of a value that is multiplied is not fixed.
+        ExportError: the shape of a value that is multiplied is not fixed, or the graph has a loop.
     """
+    loop = next((node for node in model.graph.node if node.op_type in _LOOPS), None)
+    if loop is not None:
+        raise ExportError(
+            f"how often the body of '{loop.name}' runs depends on the input, so its arithmetic cannot be counted",
+            hint="count a file with fixed axes and without rewrites",
+        )
     shapes = _shapes(model)
     macs: Counter[str] = Counter()
     for node in model.graph.node:

@@ -8,9 +8,9 @@ fuses after a value that the fused node gives, and the layout changes it adds af
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from onnx import ModelProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
 from stgcn_onnx.blocks import scope_of
 
@@ -35,11 +35,12 @@ class ModuleFinder:
     """
 
     def __init__(self, model: ModelProto, blocks: Mapping[str, str]) -> None:
-        places = {name: place for place, node in enumerate(model.graph.node) for name in node.output}
+        nodes = list(_with_bodies(model.graph))
+        places = {name: place for place, node in enumerate(nodes) for name in node.output}
         # Of modules that end in the same value the innermost is meant.
         ends = sorted((places[value], -path.count("."), path) for path, value in blocks.items() if value in places)
         self._known: dict[str, str] = {}
-        for place, node in enumerate(model.graph.node):
+        for place, node in enumerate(nodes):
             by_place = next((path for end, _, path in ends if end >= place), UNKNOWN)
             for name in (node.name, *node.output):
                 self._known[name] = scope_of(node.name) or by_place
@@ -47,6 +48,15 @@ class ModuleFinder:
     def find(self, name: str) -> str:
         """The path of the module, `backbone.gcn.0.tcn`; empty for a node that onnxruntime added."""
         return self._known.get(name) or scope_of(name)
+
+
+def _with_bodies(graph: GraphProto) -> Iterator[NodeProto]:
+    """All nodes in the order in which they run, those of a loop's body before the loop ends."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _with_bodies(attribute.g)
+        yield node
 
 
 def shortened(module: str, depth: int) -> str:

@@ -28,7 +28,10 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class NodeTime:
-    """One node: its kind, its module, and its time in one run, the median over the runs."""
+    """One node: its kind, its module, and its time in one run, the median over the runs.
+
+    A node in a loop is counted once, with the time of all iterations.
+    """
 
     name: str
     kind: str
@@ -123,17 +126,25 @@ def _inside(inner: Event, outer: Event) -> bool:
 
 def _nodes(by_run: Sequence[Sequence[tuple[Event, float]]], finder: ModuleFinder) -> tuple[NodeTime, ...]:
     """The nodes of the last run, each with the median of its times over the runs in which it ran."""
-    times_us: dict[int, list[float]] = defaultdict(list)
+    times_us: dict[tuple[str, str], list[float]] = defaultdict(list)
     for run in by_run:
-        for index, (_, time_us) in enumerate(run):
-            times_us[index].append(time_us)
+        for key, time_us in _by_node(run).items():
+            times_us[key].append(time_us)
     nodes = []
     module = UNKNOWN
-    for index, (event, _) in enumerate(by_run[-1]):
-        name = node_name(event["name"])
+    for key in _by_node(by_run[-1]):
+        name = node_name(key[0])
         module = finder.find(name) or module
-        nodes.append(NodeTime(name, event["args"]["op_name"], module, statistics.median(times_us[index]) / 1000))
+        nodes.append(NodeTime(name, key[1], module, statistics.median(times_us[key]) / 1000))
     return tuple(nodes)
+
+
+def _by_node(run: Sequence[tuple[Event, float]]) -> dict[tuple[str, str], float]:
+    """Time of each node in one run by its name and kind, in the order in which the nodes first ran."""
+    times_us: dict[tuple[str, str], float] = defaultdict(float)
+    for event, time_us in run:
+        times_us[event["name"], event["args"]["op_name"]] += time_us
+    return times_us
 
 
 def _grouped(profile: Profile, key: Callable[[NodeTime], str]) -> list[tuple[str, ...]]:

@@ -24,6 +24,7 @@ from stgcn_onnx.deploy import (
     joint_major,
     joint_rank,
     packed_branches,
+    people_groups,
     pooled_head,
 )
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Rewrite
@@ -40,6 +41,7 @@ REWRITES: tuple[Rewrite, ...] = (
     joint_rank.REWRITE,
     pooled_head.REWRITE,
     absent_people.REWRITE,
+    people_groups.REWRITE,
 )
 """Every rewrite, in the order in which they are applied."""
 
@@ -101,6 +103,8 @@ def deploy(
     *,
     num_frames: int | None,
     frame_range: tuple[int, int] | None,
+    traced_people: int | None = None,
+    scripting: bool = True,
     rewrites: Sequence[Rewrite] = REWRITES,
 ) -> tuple[nn.Module, tuple[Applied, ...]]:
     """Rewrite a copy of `model`; the original is not touched.
@@ -110,6 +114,8 @@ def deploy(
         chosen: see `resolve`.
         num_frames: T in frames where it is static, None where it is dynamic.
         frame_range: smallest and largest T, in frames, of a dynamic file.
+        traced_people: the people of one call of the traced shape, N * M; None where that is not known.
+        scripting: whether the exporter takes scripted code.
         rewrites: those there are, in order.
 
     Returns:
@@ -120,5 +126,5 @@ def deploy(
     """
     wanted = resolve(chosen, rewrites)
     rewritten = copy.deepcopy(model).eval()
-    context = FrameContext(num_frames, frame_range)
+    context = FrameContext(num_frames, frame_range, traced_people, scripting)
     return rewritten, tuple(rewrite.apply(rewritten, context) for rewrite in rewrites if rewrite.name in wanted)

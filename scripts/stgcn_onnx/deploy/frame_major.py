@@ -133,7 +133,8 @@ def to_frame_major(backbone: nn.Module, context: FrameContext) -> FrameBackbone:
     blocks = [FrameBlock(gcn, first.tcn, residual, stride_of(first.tcn))]
     for block in backbone.gcn[1:]:
         blocks.append(FrameBlock(_graph_conv(block.gcn), block.tcn, block_residual(block), stride_of(block.tcn)))
-    rewritten = FrameBackbone(affine, blocks, (joints, in_channels)).eval()
+    rewritten = FrameBackbone(affine, blocks, (joints, in_channels))
+    rewritten.eval()
     rewritten.fix_frames(context.num_frames)
     return rewritten
 

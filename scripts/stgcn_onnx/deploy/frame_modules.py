@@ -95,9 +95,7 @@ class FrameBackbone(JointBackbone):
 
     frame_axis, joint_axis, temporal_axis = 2, 3, 0
 
-    def __init__(
-        self, affine: InputAffine | None, blocks: Iterable[FrameBlock], input_shape: tuple[int, int]
-    ) -> None:
+    def __init__(self, affine: InputAffine | None, blocks: Iterable[FrameBlock], input_shape: tuple[int, int]) -> None:
         super().__init__(affine, None, blocks, input_shape)
 
     def fix_frames(self, num_frames: int | None) -> None:

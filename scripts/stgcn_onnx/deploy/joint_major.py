@@ -167,9 +167,7 @@ def to_joint_major(backbone: nn.Module, context: FrameContext) -> JointBackbone:
     scale, shift = (
         part.reshape(-1, joints, in_channels) for part in batch_norm_affine(backbone.data_bn, norm_channels)
     )
-    blocks = [
-        JointBlock(_graph_conv(block.gcn), turned(block.tcn), _turned_residual(block)) for block in backbone.gcn
-    ]
+    blocks = [JointBlock(_graph_conv(block.gcn), turned(block.tcn), _turned_residual(block)) for block in backbone.gcn]
     first = backbone.gcn[0]
     dtype = first.gcn.weight.dtype
     affine = InputAffine(scale.to(dtype)[:, None], shift.to(dtype)[:, None]) if backbone.data_bn_type else None

@@ -144,6 +144,7 @@ class JointBackbone(nn.Module):
         self.num_frames: int | None = None
         self.pooled = False
         self.present: Any = None
+        self.groups: Any = None
 
     def fix_frames(self, num_frames: int | None) -> None:
         """Compile in the number of frames of every block, or with None leave it to the input."""
@@ -194,12 +195,19 @@ class JointBackbone(nn.Module):
 
     def _pooled(self, people: torch.Tensor, persons: int) -> torch.Tensor:
         if self.present is None:
-            features = self.pooled_people(self.trunk(people))  # (P, T, V, C) -> (P, C')
+            features = self._features(people)  # (P, T, V, C) -> (P, C')
         else:
             picked, used = self.present.pick(people)  # (P, T, V, C) -> (P', T, V, C)
-            features = self.present.put_back(self.pooled_people(self.trunk(picked)), used, people)  # (P', C') -> (P, C')
+            features = self.present.put_back(self._features(picked), used, people)  # (P', C') -> (P, C')
         features = features.reshape(-1, persons, features.shape[1]).mean(dim=1)  # (P, C') -> (N, C')
         return features[:, None, :, None, None]  # (N, C') -> (N, 1, C', 1, 1)
+
+    def _features(self, people: torch.Tensor) -> torch.Tensor:
+        """Pooled features, all people at once or in groups (people_groups.py), ``(P, T, V, C) -> (P, C')``."""
+        if self.groups is None:
+            return self.pooled_people(self.trunk(people))
+        features: torch.Tensor = self.groups(people)
+        return features
 
 
 def _fix_block(block: nn.Module, inputs: tuple[torch.Tensor]) -> None:

@@ -20,15 +20,19 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class FrameContext:
-    """The number of frames that the exported file will see.
+    """The sizes that the exported file will see, and what its exporter can write.
 
     Args:
         num_frames: the static T, in frames; None where T is dynamic.
         frame_range: smallest and largest T, in frames, that a dynamic file declares; None where nothing is declared.
+        traced_people: the people of one call of the traced shape, in all clips together; None where that is not known.
+        scripting: whether the exporter takes scripted code, as torchscript does and dynamo does not.
     """
 
     num_frames: int | None
     frame_range: tuple[int, int] | None
+    traced_people: int | None = None
+    scripting: bool = True
 
 
 @dataclass(frozen=True)
