@@ -1,7 +1,6 @@
 """Exact rewrites of PyTorch modules into a form that runs fast once exported.
 
 A preset chooses (``deploy: all | none | [names]``); the order is that of `REWRITES`, whatever the order of the
-A preset chooses (``deploy: all | none | [names]``); the order is that of `REWRITES`, whatever the order of the
 names; files of 8 bits have a list of their own. Nothing here knows of ONNX files: a rewrite takes modules and gives
 modules that compute the same function, which its test proves in float64. Block paths (``backbone.gcn.3``) stay, so
 that the outputs of original and copy can be compared block by block.
