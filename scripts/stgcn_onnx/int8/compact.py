@@ -22,9 +22,18 @@ def compact(model: ModelProto) -> ModelProto:
     smaller = ModelProto()
     smaller.CopyFrom(model)
     del smaller.graph.value_info[:]
+    _drop_unused_domains(smaller)
     _halve_constants(smaller)
     _rename(smaller, _short_names(smaller))
     return smaller
+
+
+def _drop_unused_domains(model: ModelProto) -> None:
+    """onnxruntime's optimiser declares every domain that it knows."""
+    used = {node.domain for node in model.graph.node}
+    kept = [item for item in model.opset_import if item.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
 
 
 def _halve_constants(model: ModelProto) -> None:

@@ -50,7 +50,7 @@ def measure_effects(
         clips: `[N, M, T, V, C]` each; those on which the float graph is least sure are looked at.
         on_progress: told what is being done, how far it is, and of how much.
     """
-    sample, expected = _least_sure(clips, _probabilities(graph, clips))
+    sample, expected = _least_sure(clips, _probabilities(graph, clips), _CLIPS)
 
     def distance(without: Sequence[str]) -> float:
         quantised = with_8_bits(graph, ranges, layers.nodes(without=without))
@@ -71,13 +71,13 @@ def measure_effects(
 
 
 def _least_sure(
-    clips: Sequence[FloatArray], probabilities: npt.NDArray[np.float64]
+    clips: Sequence[FloatArray], probabilities: npt.NDArray[np.float64], count: int
 ) -> tuple[list[FloatArray], npt.NDArray[np.float64]]:
-    """The clips whose two most likely classes are closest, where an error shows, and their probabilities."""
+    """The `count` clips whose two likeliest classes are closest, where an error shows, and their probabilities."""
     per_clip = probabilities.reshape(len(clips), -1, probabilities.shape[1])  # (clips * N, classes) -> (clips, N, ..)
     ordered = np.sort(per_clip, axis=2)
     lead = (ordered[..., -1] - ordered[..., -2]).min(axis=1)  # (clips, N, classes) -> (clips,)
-    chosen = np.sort(np.argsort(lead, kind="stable")[:_CLIPS])
+    chosen = np.sort(np.argsort(lead, kind="stable")[:count])
     return [clips[index] for index in chosen], per_clip[chosen].reshape(-1, probabilities.shape[1])
 
 

@@ -42,8 +42,10 @@ class Layers:
 def prepared(proto: ModelProto) -> ModelProto:
     """The graph with its constants folded and the shapes of its values, as the quantiser wants it."""
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "prepared.onnx"
-        quant_pre_process(proto, target, skip_symbolic_shape=True)
+        # As a file: of a model in memory it moves the weights out into a file of its own.
+        source, target = Path(folder) / "source.onnx", Path(folder) / "prepared.onnx"
+        onnx.save(proto, source)
+        quant_pre_process(source, target, skip_symbolic_shape=True)
         return onnx.load(target)
 
 
