@@ -141,6 +141,8 @@ def test_all_that_a_concat_joins_has_one_range(proto: ModelProto, clips: list[Fl
     assert len(concats) > 3, "a branch that is used twice joins its two halves first"
     for node in concats:
         joined = [name for name in (*node.input, *node.output) if name in ranges]
+        if not joined:
+            continue  # it joins sizes for a Reshape
         limits = {tuple(float(np.max(limit)) for limit in ranges[name].range_value) for name in joined}
         assert len(limits) == 1
 
@@ -161,9 +163,9 @@ def test_the_costliest_layer_stays_in_float(
     monkeypatch.setattr(effects, "with_8_bits", lambda _graph, _ranges, nodes: nodes)
     monkeypatch.setattr(effects, "_probabilities", probabilities)
     found = effects.measure_effects(graph, None, layers_of(graph, ()), clips, lambda *_: None)
-    assert found.left_out == ((costly, pytest.approx(0.02, abs=1e-6)),)
+    assert found.left_out == ((costly, pytest.approx(0.022, abs=1e-6)),)
     assert found.reached == pytest.approx(0.002, abs=1e-6)
-    assert costly not in dict(found.gains)
+    assert costly not in dict(found.costs)
 
 
 def test_effects_are_looked_for_where_the_model_is_least_sure(clips: list[FloatArray]) -> None:

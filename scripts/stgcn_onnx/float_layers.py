@@ -25,7 +25,7 @@ class FloatLayer:
     Attributes:
         name: of the node in the graph.
         reason: why, for a person to read.
-        effect: by how much the mean absolute difference of the probabilities falls with it; None where not measured.
+        effect: mean absolute difference of the probabilities that it alone would cause; None where not measured.
     """
 
     name: str

@@ -15,7 +15,7 @@ from onnx import ModelProto
 
 from stgcn_onnx.float_layers import EXCLUDED, FloatLayer, excluded_nodes
 from stgcn_onnx.int8.compact import compact
-from stgcn_onnx.int8.effects import Effects, measure_effects
+from stgcn_onnx.int8.effects import measure_effects
 from stgcn_onnx.int8.graph import layers_of, prepared, with_8_bits
 from stgcn_onnx.int8.ranges import value_ranges
 from stgcn_onnx.runtime import FloatArray
@@ -27,7 +27,10 @@ __all__ = ["Quantised", "quantise"]
 
 @dataclass(frozen=True)
 class Quantised:
-    """A quantised model, the layers that stayed in float, and which others to exclude where that is not enough."""
+    """A quantised model, the layers that stayed in float, and which others to exclude where that is not enough.
+
+    The suggestions are the layers that cost most, the worst first.
+    """
 
     proto: ModelProto
     float_layers: tuple[FloatLayer, ...]
@@ -62,13 +65,8 @@ def quantise(
     effects = measure_effects(graph, ranges, layers, clips, on_progress)
     kept = [FloatLayer(name, EXCLUDED) for name in exclude]
     kept += [FloatLayer(name, reason) for name, reason in layers.floating]
-    kept += [FloatLayer(name, "costs accuracy in 8 bits", gain) for name, gain in effects.left_out]
+    kept += [FloatLayer(name, "costs accuracy in 8 bits", cost) for name, cost in effects.left_out]
     quantised = compact(with_8_bits(graph, ranges, layers.nodes(without=[name for name, _ in effects.left_out])))
     onnx.checker.check_model(quantised)
-    return Quantised(quantised, tuple(kept), _suggestions(effects))
-
-
-def _suggestions(effects: Effects) -> tuple[str, ...]:
-    """Layers that cost accuracy, the worst first."""
-    helpful = [name for name, gain in effects.gains if gain > 0]
-    return tuple(helpful[:_SUGGESTIONS])
+    suggestions = tuple(name for name, _ in effects.costs[:_SUGGESTIONS])
+    return Quantised(quantised, tuple(kept), suggestions)
