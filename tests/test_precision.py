@@ -44,7 +44,7 @@ def test_a_half_file_and_its_report(tiny: Tiny) -> None:
     metadata = read_metadata(model)
     assert metadata["precision"] == "fp16"
     assert metadata["calibration"] == {
-        "clips": 4, "source": "generated", "seed": [0, 20], "warnings": [], "method": "min-max", "exclude": [],
+        "clips": 4, "source": "generated", "seed": [0, 20], "warnings": [], "method": "percentile", "exclude": [],
     }  # fmt: skip
     limits = {"min_agreement": 0.99, "max_probability_difference": 0.01, "max_top1_drop": 0.005}
     assert metadata["verification"] == limits

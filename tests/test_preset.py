@@ -30,7 +30,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert not preset.axes.num_frames.dynamic
     assert not preset.model.trust_checkpoint
     assert preset.device == "cpu"
-    assert (preset.export.precision, preset.calibration.clips, preset.calibration.method) == ("fp32", 256, "min-max")
+    assert (preset.export.precision, preset.calibration.clips, preset.calibration.method) == ("fp32", 128, "percentile")
     limits = preset.verify.min_agreement, preset.verify.max_probability_difference, preset.verify.max_top1_drop
     assert limits == (0.99, 0.01, 0.005)
 

@@ -132,9 +132,9 @@ class CalibrationOptions(_Section):
 
     data: str | None = None
     """MMAction2 annotation pickle to calibrate on, relative to the preset; by default clips are generated."""
-    clips: PositiveInt = 256
+    clips: PositiveInt = 128
     """How many clips, at most those of `data`."""
-    method: Literal["min-max", "entropy", "percentile"] = "min-max"
+    method: Literal["min-max", "entropy", "percentile"] = "percentile"
     """How int8 finds a value's range: all of it, by entropy, or all but the outermost values."""
     exclude: tuple[str, ...] = ()
     """Layers that stay in float: paths of modules (`backbone.gcn.0`) or names of nodes."""

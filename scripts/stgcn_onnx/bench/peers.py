@@ -19,8 +19,8 @@ from stgcn_onnx.bench.engines import GEMM_SIDE
 from stgcn_onnx.bench.figures import Measured
 from stgcn_onnx.bench.machine import note_other_work, this_machine, thread_settings, versions
 from stgcn_onnx.bench.report import ONNXRUNTIME, PYTORCH, SAME_RUNTIME, Limit, Report, Row, row
+from stgcn_onnx.bench.rivals import in_8_bits, slimmed
 from stgcn_onnx.bench.rivals import official as build_official
-from stgcn_onnx.bench.rivals import slimmed
 from stgcn_onnx.bench.rounds import take_turns
 from stgcn_onnx.bench.spec import Candidate, Clips
 from stgcn_onnx.bench.subject import Subject
@@ -30,6 +30,7 @@ from stgcn_onnx.runtime import require_device
 
 BATCH_SIZE = 8
 _PLAIN, _OURS, _GEMM = "plain export", "this converter", "matrix product"
+_OURS_INT8 = "this converter, int8"
 _OURS_DYNAMIC, _PLAIN_DYNAMIC = "this converter, frames free", "plain export, frames free"
 _COMPILED, _SLIM = "torch.compile", "plain export, onnxslim"
 _IN_OPENVINO = " in OpenVINO "
@@ -103,6 +104,7 @@ def _build(source: Source, folder: Path, log: Log, *, official: bool) -> _Contes
     subjects = build(_VARIANTS, source, folder, log)
     plain = subjects["plain"]
     subjects["slim"], slim_failure = slimmed(plain, source.resolve(_VARIANTS["plain"]).preset, folder, log)
+    subjects.update(in_8_bits(source, folder, log))
     if official:
         subjects.update(build_official(source, plain.traced.person, plain.traced.frames, folder, log))
     return _Contest(subjects, slim_failure, source.preset(), log)
@@ -124,13 +126,14 @@ def _single_clips(contest: _Contest, people: Sequence[int]) -> tuple[list[Row], 
             contest.onnx(_SLIM, "slim"),
             contest.onnx(_OURS, "ours", clips),
             contest.onnx(_OURS_DYNAMIC, "ours_dynamic"),
+            *([contest.onnx(_OURS_INT8, "ours_int8")] if "ours_int8" in contest.subjects else []),
             *_openvino(contest),
         ]
     )
     if contest.slim_failure:
         found[_SLIM] = replace(found[_SLIM], failure=contest.slim_failure)
     gemm, plain = found.pop(_GEMM), found[_PLAIN]
-    files = {_PLAIN: "plain", _OURS: "ours", _OURS_DYNAMIC: "ours_dynamic", _SLIM: "slim"}
+    files = {_PLAIN: "plain", _OURS: "ours", _OURS_DYNAMIC: "ours_dynamic", _SLIM: "slim", _OURS_INT8: "ours_int8"}
     by_people = [_row(contest, found, label, files, clips.index(each)) for label in (_PLAIN, _OURS) for each in clips]
     rows = [_row(contest, found, label, files) for label in found]
     rows += [each for each in by_people if each.clips.people in people and each.clips.people != full.people]

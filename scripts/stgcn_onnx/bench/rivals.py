@@ -1,4 +1,5 @@
-"""Files to compare with: onnxslim's version of the plain export, and the official ST-GCN++ with random weights."""
+"""Files to compare with: onnxslim's version of the plain export, our own in 8 bits, and the official ST-GCN++ with
+random weights."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from stgcn_onnx.bench.builds import FIXED, Source, build
 from stgcn_onnx.bench.subject import Subject, read_subject
 from stgcn_onnx.config import load_config, resolve_config_path
 from stgcn_onnx.console import Log
+from stgcn_onnx.errors import UsageError, VerificationError
 from stgcn_onnx.model import build_network, load_model
 from stgcn_onnx.pipeline import check_logits
 from stgcn_onnx.preset import Preset
@@ -32,6 +34,20 @@ def slimmed(plain: Subject, preset: Preset, folder: Path, log: Log) -> tuple[Sub
     onnx.save(onnxslim.slim(onnx.load(plain.path)), path)
     report = check_logits(path.read_bytes(), load_model(preset.model, preset.input), preset, log)
     return read_subject(path), None if report.passed else "its results differ from PyTorch's"
+
+
+def in_8_bits(source: Source, folder: Path, log: Log) -> dict[str, Subject]:
+    """This converter's file in 8 bits; nothing where the model cannot be calibrated or does not keep its accuracy.
+
+    Raises:
+        ConverterError: the conversion fails for another reason.
+    """
+    values = {**FIXED, "export.deploy": "all", "export.precision": "int8", "input.batch_size": 1}
+    try:
+        return build({"ours_int8": values}, source, folder, log)
+    except (UsageError, VerificationError) as error:
+        log.line("build", f"no file in 8 bits: {error}", style="yellow")
+        return {}
 
 
 def official(source: Source, person: int, frames: int, folder: Path, log: Log) -> dict[str, Subject]:
