@@ -23,6 +23,7 @@ def compact(model: ModelProto) -> ModelProto:
     smaller.CopyFrom(model)
     del smaller.graph.value_info[:]
     _drop_unused_domains(smaller)
+    _drop_zero_points(smaller)
     _halve_constants(smaller)
     _rename(smaller, _short_names(smaller))
     return smaller
@@ -34,6 +35,19 @@ def _drop_unused_domains(model: ModelProto) -> None:
     kept = [item for item in model.opset_import if item.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)
+
+
+def _drop_zero_points(model: ModelProto) -> None:
+    """Zero points of weights and biases, one zero for each channel: that is what their absence stands for."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        zeros = constants.get(node.input[2]) if node.op_type == "DequantizeLinear" and len(node.input) > 2 else None
+        if zeros is not None and node.input[0] in constants and not numpy_helper.to_array(zeros).any():
+            del node.input[2]
+    used = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
 
 
 def _halve_constants(model: ModelProto) -> None:
