@@ -49,7 +49,7 @@ def test_peers_that_do_not_work_say_why_and_the_limit_is_last() -> None:
         file_report(),
         kind="peers",
         rows=tuple(row(item, 0, against) for item in (plain, broken, measured("this converter", [[10.0]]))),
-        limit=Limit(1_340_000_000, {"Conv": 1_340_000_000}, 150.0, 17.9, Spread(1.1, 1.0, 1.2)),
+        limit=Limit(1_340_000_000, {"Conv": 1_340_000_000}, Spread(150.0, 90.0, 160.0), 17.9, Spread(1.1, 1.0, 1.2)),
     )
     table = peers_table(report)
     assert all(len(cells) == len(table.headers) for cells in table.rows)
@@ -57,7 +57,7 @@ def test_peers_that_do_not_work_say_why_and_the_limit_is_last() -> None:
     # A bar would begin another cell.
     assert "a \\| b" in markdown(table)
     assert table.rows[2][-3:] == ("2.00 (2.00 to 2.00)", "2.00 (2.00 to 2.00)", "4.00 (4.00 to 4.00)")
-    assert table.rows[-1][0] == "arithmetic limit: 1.34 G MAC at 150 GFLOP/s"
+    assert table.rows[-1][0] == "arithmetic limit: 1.34 G MAC at 150 (90 to 160) GFLOP/s"
     assert table.rows[-1][4] == "17.9"
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from onnx import ModelProto, NodeProto, shape_inference
 
 from stgcn_onnx.bench.engines import GEMM_SIDE
-from stgcn_onnx.bench.figures import Measured, spread
+from stgcn_onnx.bench.figures import Measured, Spread, spread
 from stgcn_onnx.bench.report import Limit
 from stgcn_onnx.errors import ExportError
 
@@ -59,7 +59,7 @@ def arithmetic_limit(macs: Mapping[str, int], gemm: Measured, plain: Measured) -
     return Limit(
         macs=total,
         macs_by_kind=macs,
-        rate_gflops=2 * total / limit_ms / 1e6,
+        rate_gflops=Spread(*(2 * total / each / 1e6 for each in (limit_ms, max(limits_ms), min(limits_ms)))),
         ms=limit_ms,
         speedup=spread([p.timings[0].median_ms / limit for p, limit in zip(plain.processes, limits_ms, strict=True)]),
     )

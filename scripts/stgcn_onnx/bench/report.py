@@ -45,11 +45,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Limit:
-    """What the arithmetic alone would take: multiplications of the graph over the machine's rate of them."""
+    """What the arithmetic alone would take: multiplications of the graph over the machine's rate of them.
+
+    The rate is that of a matrix product in each round: where it varies, so does what a file can reach.
+    """
 
     macs: int
     macs_by_kind: Mapping[str, int]
-    rate_gflops: float
+    rate_gflops: Spread
     ms: float
     speedup: Spread
 

@@ -82,7 +82,8 @@ def peers_table(report: Report) -> Table:
     )  # fmt: skip
     rows = [_peer_row(row) for row in report.rows]
     if report.limit:
-        work = f"arithmetic limit: {report.limit.macs / 1e9:.2f} G MAC at {report.limit.rate_gflops:.0f} GFLOP/s"
+        rate = _with_spread(report.limit.rate_gflops, digits=0)
+        work = f"arithmetic limit: {report.limit.macs / 1e9:.2f} G MAC at {rate} GFLOP/s"
         plain = _with_spread(report.limit.speedup, digits=2)
         rows.append((work, "", _input(report.rows[0]), "", f"{report.limit.ms:.1f}", *[""] * 5, plain, ""))
     return Table("", headers, tuple(rows), frozenset({0, 1}))

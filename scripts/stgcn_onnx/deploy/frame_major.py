@@ -29,10 +29,10 @@ from torch import nn
 
 from stgcn_onnx.deploy.frame_modules import FrameBackbone, FrameBlock, FrameEntry, FrameGraphConv
 from stgcn_onnx.deploy.graph_conv import OneConvGraphConv
+from stgcn_onnx.deploy.input_norm import input_norm
 from stgcn_onnx.deploy.joint_major import SOLVED, block_residual, check_backbone, first_graph_conv
-from stgcn_onnx.deploy.joint_modules import InputAffine
 from stgcn_onnx.deploy.modules import Branches
-from stgcn_onnx.deploy.numeric import Affine, batch_norm_affine, float64, make_conv
+from stgcn_onnx.deploy.numeric import Affine, float64, make_conv
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Ledger, Refusal, Rewrite
 
 NAME = "frame_major"
@@ -73,7 +73,7 @@ def spread_over_subsets(
     return found, None if rest.abs().max() <= rounding * size else rest
 
 
-def _graph_conv(unit: OneConvGraphConv) -> FrameGraphConv:
+def _graph_conv(unit: OneConvGraphConv) -> nn.Module:
     weight, adjacency, bias = subsets_of(unit)
     joints, dtype = adjacency.shape[1], unit.weight.dtype
     spread, rest = spread_over_subsets(adjacency, bias, max(SOLVED, torch.finfo(dtype).eps))
@@ -82,7 +82,7 @@ def _graph_conv(unit: OneConvGraphConv) -> FrameGraphConv:
     return FrameGraphConv(conv, mixing.to(dtype).contiguous(), None if rest is None else rest.to(dtype))
 
 
-def _entry(unit: OneConvGraphConv, affine: Affine) -> FrameEntry:
+def _entry(unit: OneConvGraphConv, affine: Affine) -> nn.Module:
     """The first block; `affine` is the input's normalisation, scale and shift ``(V, C)`` float64."""
     entry, conv = first_graph_conv(unit, *affine)
     linear = nn.utils.skip_init(nn.Linear, conv.in_channels, conv.out_channels, dtype=conv.weight.dtype)
@@ -115,25 +115,16 @@ def to_frame_major(backbone: nn.Module, context: FrameContext) -> FrameBackbone:
         Refusal: see the last paragraph above.
     """
     check_backbone(backbone)
-    joints, in_channels = backbone.graph.num_node, backbone.in_channels
-    per_person = backbone.data_bn_type == "MVC"
-    norm_channels = getattr(backbone.data_bn, "num_features", joints * in_channels)
-    scale, shift = (
-        part.reshape(-1, joints, in_channels) for part in batch_norm_affine(backbone.data_bn, norm_channels)
-    )
-    dtype = backbone.gcn[0].gcn.weight.dtype
-    affine = InputAffine(scale.to(dtype)[:, None], shift.to(dtype)[:, None]) if backbone.data_bn_type else None
+    norm = input_norm(backbone)
     first, residual = backbone.gcn[0], block_residual(backbone.gcn[0])
     if residual is None and not isinstance(first.gcn.residual, nn.Identity):
-        ones_and_zeros = torch.ones_like(scale[0]), torch.zeros_like(shift[0])
-        gcn: nn.Module = _entry(first.gcn, ones_and_zeros if per_person else (scale[0], shift[0]))
-        affine = affine if per_person else None
+        affine, gcn = norm.ahead, _entry(first.gcn, norm.inside)
     else:
-        gcn = _graph_conv(first.gcn)
+        affine, gcn = norm.whole, _graph_conv(first.gcn)
     blocks = [FrameBlock(gcn, first.tcn, residual, stride_of(first.tcn))]
     for block in backbone.gcn[1:]:
         blocks.append(FrameBlock(_graph_conv(block.gcn), block.tcn, block_residual(block), stride_of(block.tcn)))
-    rewritten = FrameBackbone(affine, blocks, (joints, in_channels))
+    rewritten = FrameBackbone(affine, blocks, (backbone.graph.num_node, backbone.in_channels))
     rewritten.eval()
     rewritten.fix_frames(context.num_frames)
     return rewritten

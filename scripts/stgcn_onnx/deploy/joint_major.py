@@ -27,9 +27,10 @@ import torch
 from torch import nn
 
 from stgcn_onnx.deploy.graph_conv import OneConvGraphConv
-from stgcn_onnx.deploy.joint_modules import InputAffine, InputMap, JointBackbone, JointBlock, JointGraphConv
+from stgcn_onnx.deploy.input_norm import input_norm
+from stgcn_onnx.deploy.joint_modules import InputMap, JointBackbone, JointBlock, JointGraphConv
 from stgcn_onnx.deploy.modules import Branch, Branches, PooledTwice
-from stgcn_onnx.deploy.numeric import batch_norm_affine, float64, make_conv
+from stgcn_onnx.deploy.numeric import float64, make_conv
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Ledger, Refusal, Rewrite
 from stgcn_onnx.deploy.types import known_types
 
@@ -161,24 +162,15 @@ def to_joint_major(backbone: nn.Module, context: FrameContext) -> JointBackbone:
         Refusal: see the last paragraph above.
     """
     check_backbone(backbone)
-    joints, in_channels = backbone.graph.num_node, backbone.in_channels
-    per_person = backbone.data_bn_type == "MVC"
-    norm_channels = getattr(backbone.data_bn, "num_features", joints * in_channels)
-    scale, shift = (
-        part.reshape(-1, joints, in_channels) for part in batch_norm_affine(backbone.data_bn, norm_channels)
-    )
+    norm, entry = input_norm(backbone), None
+    affine = norm.whole
     blocks = [JointBlock(_graph_conv(block.gcn), turned(block.tcn), _turned_residual(block)) for block in backbone.gcn]
-    first = backbone.gcn[0]
-    dtype = first.gcn.weight.dtype
-    affine = InputAffine(scale.to(dtype)[:, None], shift.to(dtype)[:, None]) if backbone.data_bn_type else None
-    entry = None
-    if blocks[0].residual is None and not isinstance(first.gcn.residual, nn.Identity):
-        if per_person:
-            scale, shift = torch.ones_like(scale[:1]), torch.zeros_like(shift[:1])
-        entry, conv = first_graph_conv(first.gcn, scale[0], shift[0])
+    first = backbone.gcn[0].gcn
+    if blocks[0].residual is None and not isinstance(first.residual, nn.Identity):
+        affine = norm.ahead
+        entry, conv = first_graph_conv(first, *norm.inside)
         blocks[0].gcn = nn.Sequential(conv, nn.ReLU())
-        affine = affine if per_person else None
-    rewritten = JointBackbone(affine, entry, blocks, (joints, in_channels))
+    rewritten = JointBackbone(affine, entry, blocks, (backbone.graph.num_node, backbone.in_channels))
     rewritten.eval()
     rewritten.fix_frames(context.num_frames)
     return rewritten
