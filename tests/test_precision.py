@@ -185,6 +185,7 @@ def test_int8_is_given_the_clips_and_what_it_leaves_is_reported(tiny: Tiny, monk
     assert report["arithmetic"] == "onnxruntime on cpu"
 
 
+@pytest.mark.slow
 def test_verify_holds_an_existing_file_to_its_own_precision(tiny: Tiny) -> None:
     convert(tiny.resolve(HALF), quiet())
     options = ("--preset", tiny.preset, "--json", tiny.folder / "again.json")
