@@ -85,7 +85,7 @@ $(STAMP): $(LOCKS)
 
 FILES := $(foreach p,$(PRESETS),$(file.$p))
 # Everything that can change an artefact, or its verdict; the doctor and the demo model's training cannot.
-ASIDE := $(addprefix scripts/stgcn_onnx/,doctor.py probe.py training.py training_report.py demo.py evaluation.py evaluation_plot.py evaluation_report.py bench/%)
+ASIDE := $(addprefix scripts/stgcn_onnx/,doctor.py probe.py training.py training_report.py demo.py evaluation.py evaluation_plot.py evaluation_report.py svg.py bench/%)
 CODE  := scripts/convert.py $(filter-out $(ASIDE),$(wildcard scripts/stgcn_onnx/*.py scripts/stgcn_onnx/*/*.py))
 
 option = $(if $(filter $1,$(given)),$2 $(call quote,$($1)))

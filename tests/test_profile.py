@@ -13,11 +13,11 @@ from tiny import Tiny, quiet
 
 import profile_onnx as script
 from stgcn_onnx.artefact import read_metadata
-from stgcn_onnx.bench.modules import UNKNOWN, ModuleFinder, node_name, shortened
+from stgcn_onnx.bench.modules import UNKNOWN, ModuleFinder, node_name
 from stgcn_onnx.bench.profile import NodeTime, Profile, kinds_table, modules_table, nodes_table, own_times, profile_file
 from stgcn_onnx.bench.spec import Clips
 from stgcn_onnx.bench.subject import read_subject
-from stgcn_onnx.blocks import scope_of
+from stgcn_onnx.blocks import scope_of, shortened
 from stgcn_onnx.pipeline import build
 
 

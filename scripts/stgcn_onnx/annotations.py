@@ -7,7 +7,7 @@ keypoint [M, T, V, 2], keypoint_score [M, T, V], img_shape}]}`, or the bare list
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,12 @@ def read_annotations(path: Path, *, split: str | None = None) -> list[Annotation
     for index, annotation in enumerate(annotations):
         _check(annotation, index, path)
     return annotations
+
+
+def spread_out(annotations: Sequence[Annotation], limit: int) -> list[Annotation]:
+    """`limit` of the clips at most, evenly over all of them: files are often sorted by class."""
+    places = np.linspace(0, len(annotations) - 1, min(limit, len(annotations))).astype(int)
+    return [annotations[place] for place in places]
 
 
 def _select(content: object, split: str | None, path: Path) -> list[Annotation]:

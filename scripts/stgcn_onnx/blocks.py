@@ -82,6 +82,17 @@ def scope_of(name: str) -> str:
     return ".".join(parts)
 
 
+def shortened(module: str, depth: int) -> str:
+    """The path down to `depth` modules; a number belongs to the container before it (`gcn.0` is one)."""
+    parts: list[str] = []
+    for part in module.split("."):
+        if part.isdigit() and parts:
+            parts[-1] += f".{part}"
+        else:
+            parts.append(part)
+    return ".".join(parts[:depth])
+
+
 def _ends_in_convolution(module: nn.Module) -> bool:
     if isinstance(module, nn.Sequential) and len(module) > 0:
         return _ends_in_convolution(module[-1])

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from stgcn_onnx.annotations import Annotation, read_annotations
+from stgcn_onnx.annotations import Annotation, read_annotations, spread_out
+from stgcn_onnx.clips import full_batch
 from stgcn_onnx.errors import UsageError
 from stgcn_onnx.generated import CALIBRATION, require_served
 from stgcn_onnx.model import LoadedModel
@@ -127,9 +126,7 @@ def _annotations(model: LoadedModel, options: CalibrationOptions) -> tuple[Seque
         return CALIBRATION.annotations(options.clips), GENERATED, GENERATED
     path = Path(options.data)
     every = read_annotations(path)
-    count = min(options.clips, len(every))
-    spread = np.linspace(0, len(every) - 1, count).astype(int)
-    return [every[index] for index in spread], path.name, str(path)
+    return spread_out(every, options.clips), path.name, str(path)
 
 
 def _useful(videos: Videos, on_progress: OnProgress | None) -> tuple[list[Video], list[str]]:
@@ -153,8 +150,7 @@ def _batches(clips: Iterable[FloatArray], size: int) -> Iterable[FloatArray]:
         of_length.setdefault(clip.shape[1], []).append(clip)
     for group in of_length.values():
         for start in range(0, len(group), size):
-            batch = group[start : start + size]
-            yield np.stack(batch + batch[:1] * (size - len(batch)))  # N x (M, T, V, C) -> (N, M, T, V, C)
+            yield full_batch(group[start : start + size], size)
 
 
 def _digest(name: str) -> str:

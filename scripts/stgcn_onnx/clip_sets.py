@@ -6,9 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from stgcn_onnx.annotations import read_annotations
+from stgcn_onnx.annotations import read_annotations, spread_out
 from stgcn_onnx.errors import UsageError
 from stgcn_onnx.generated import JUDGEMENT, is_served, labels_count, require_served
 from stgcn_onnx.model import LoadedModel
@@ -90,7 +88,7 @@ def given_clips(
             f"clips {path}: all {len(every)} were used for calibration, none is left to judge the file by",
             hint="lower calibration.clips, or give other clips with verify.data (--data)",
         )
-    chosen = [left[index] for index in np.linspace(0, len(left) - 1, min(limit, len(left))).astype(int)]
+    chosen = spread_out(left, limit)
     videos = Videos(chosen, model, str(path), frames=frames)
     return ClipSet(f"given, {path.name}", videos, len(every) - len(left), len(left) - len(chosen))
 

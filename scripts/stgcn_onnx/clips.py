@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stgcn_onnx.annotations import Annotation, read_annotations
+from stgcn_onnx.annotations import Annotation, read_annotations, spread_out
 from stgcn_onnx.config import RecogniserConfig
 from stgcn_onnx.errors import UsageError
 from stgcn_onnx.mmaction import load_mmaction
@@ -27,14 +27,18 @@ def real_cases(path: Path, config: RecogniserConfig, shape: ClipShape, *, limit:
         UsageError: unreadable clips, a config without a test pipeline, or clips of another shape than the model's.
     """
     annotations = read_annotations(path)
-    chosen = [annotations[i] for i in np.linspace(0, len(annotations) - 1, min(limit, len(annotations))).astype(int)]
+    chosen = spread_out(annotations, limit)
     views = [(a["frame_dir"], view) for a, clip in decode(chosen, config, shape, path) for view in clip]
     for start in range(0, len(views), shape.batch):
         group = views[start : start + shape.batch]
-        # A static batch has to be full: the last one is filled up with its own first clip.
-        group += group[:1] * (shape.batch - len(group))
-        batch = np.stack([view for _, view in group])  # N x (M, T, V, C) -> (N, M, T, V, C)
+        batch = full_batch([view for _, view in group], shape.batch)
         yield Case(f"clip {group[0][0]}", batch, tuple(_people(view) for view in batch))
+
+
+def full_batch(clips: Sequence[FloatArray], size: int) -> FloatArray:
+    """Clips `[M, T, V, C]` as one batch; a static batch has to be full: it is filled up with its own first clip."""
+    filled = [*clips, *(clips[0] for _ in range(size - len(clips)))]
+    return np.stack(filled)  # N x (M, T, V, C) -> (N, M, T, V, C)
 
 
 def decode(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 
 from stgcn_onnx.evaluation import Evaluation
 from stgcn_onnx.metrics import agrees, roc_curve
+from stgcn_onnx.svg import svg_text
 
 _PANEL_INCHES = 4.2
 _MOST_COUNTS = 12
@@ -19,8 +19,6 @@ _BLUE, _RED, _GREEN = "#0072B2", "#D55E00", "#009E73"
 
 def plot(result: Evaluation) -> str:
     """The text of an SVG file; the same evaluation gives the same text."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     panels = [_confusion, _roc, _probabilities] if result.file.roc_auc is not None else [_confusion, _probabilities]
@@ -29,11 +27,7 @@ def plot(result: Evaluation) -> str:
         panel(axes, result)
     subject = result.subject
     figure.suptitle(f"{subject.model} ({subject.precision}) on {result.videos} videos of {subject.clips}", fontsize=10)
-    stream = io.StringIO()
-    canvas: Any = FigureCanvasSVG(figure)
-    with matplotlib.rc_context({"svg.hashsalt": "stgcn-onnx", "svg.fonttype": "none"}):
-        canvas.print_svg(stream, metadata={"Date": None})
-    return stream.getvalue()
+    return svg_text(figure)
 
 
 def _confusion(axes: Any, result: Evaluation) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from stgcn_onnx.clips import full_batch
 from stgcn_onnx.errors import UsageError, VerificationError, first_line
 from stgcn_onnx.metrics import agrees, softmax
 from stgcn_onnx.model import LoadedModel
@@ -137,7 +138,7 @@ def _run(
     session: Session, reference: Reference, views: list[FloatArray], batch: int
 ) -> Iterable[tuple[FloatArray, FloatArray]]:
     """Both logits (classes,) of each view; a batch that is not full is filled up with its own first view."""
-    clips = np.stack(views + views[:1] * (batch - len(views)))  # N x (M, T, V, C) -> (N, M, T, V, C)
+    clips = full_batch(views, batch)
     try:
         found = session.run(clips)
     except Exception as error:  # onnxruntime raises classes of its own

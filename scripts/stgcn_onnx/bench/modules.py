@@ -57,14 +57,3 @@ def _with_bodies(graph: GraphProto) -> Iterator[NodeProto]:
             if attribute.type == AttributeProto.GRAPH:
                 yield from _with_bodies(attribute.g)
         yield node
-
-
-def shortened(module: str, depth: int) -> str:
-    """The path down to `depth` modules; a number belongs to the container before it (`gcn.0` is one)."""
-    parts: list[str] = []
-    for part in module.split("."):
-        if part.isdigit() and parts:
-            parts[-1] += f".{part}"
-        else:
-            parts.append(part)
-    return ".".join(parts[:depth])

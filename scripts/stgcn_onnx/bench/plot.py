@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from stgcn_onnx.bench.report import Report, Row
+from stgcn_onnx.svg import svg_text
 
 _SIZE_INCHES = (10.0, 4.0)
 # Okabe and Ito's palette, told apart by colour-blind readers too; the marker says it again.
@@ -15,8 +15,6 @@ _STYLES = {"PyTorch eager": ("#0072B2", "o"), "plain export": ("#D55E00", "s"), 
 
 def plot(report: Report) -> str:
     """The plot of a peers report as the text of an SVG file; the same report gives the same text."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
@@ -24,11 +22,7 @@ def plot(report: Report) -> str:
     _panel(frames, report.sweep, lambda row: row.clips.frames, "frames in a clip, T")
     _panel(people, report.by_people, lambda row: row.clips.people, "people present")
     figure.suptitle(f"Latency of one clip on {report.machine}, {report.device}", fontsize=10)
-    stream = io.StringIO()
-    canvas: Any = FigureCanvasSVG(figure)
-    with matplotlib.rc_context({"svg.hashsalt": "stgcn-onnx", "svg.fonttype": "none"}):
-        canvas.print_svg(stream, metadata={"Date": None})
-    return stream.getvalue()
+    return svg_text(figure)
 
 
 def _panel(axes: Any, rows: Sequence[Row], place: Callable[[Row], int], label: str) -> None:

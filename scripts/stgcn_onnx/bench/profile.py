@@ -17,10 +17,11 @@ from typing import Any
 
 import onnx
 
-from stgcn_onnx.bench.modules import UNKNOWN, ModuleFinder, node_name, shortened
+from stgcn_onnx.bench.modules import UNKNOWN, ModuleFinder, node_name
 from stgcn_onnx.bench.spec import Clips
 from stgcn_onnx.bench.subject import Subject
 from stgcn_onnx.bench.tables import Table
+from stgcn_onnx.blocks import shortened
 from stgcn_onnx.runtime import import_onnxruntime
 
 Event = Mapping[str, Any]

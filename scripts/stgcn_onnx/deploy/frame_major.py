@@ -30,14 +30,12 @@ from torch import nn
 from stgcn_onnx.deploy.frame_modules import FrameBackbone, FrameBlock, FrameEntry, FrameGraphConv
 from stgcn_onnx.deploy.graph_conv import OneConvGraphConv
 from stgcn_onnx.deploy.input_norm import input_norm
-from stgcn_onnx.deploy.joint_major import SOLVED, block_residual, check_backbone, first_graph_conv
+from stgcn_onnx.deploy.joint_major import LARGEST_GAIN, SOLVED, block_residual, check_backbone, first_graph_conv
 from stgcn_onnx.deploy.modules import Branches
-from stgcn_onnx.deploy.numeric import Affine, float64, make_conv
+from stgcn_onnx.deploy.numeric import Affine, float64, is_centred, make_conv
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Ledger, Refusal, Rewrite
 
 NAME = "frame_major"
-
-_LARGEST_GAIN = 100.0
 
 
 def subsets_of(unit: OneConvGraphConv) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -67,7 +65,7 @@ def spread_over_subsets(
     reached = adjacency.sum(dim=1).T  # (K, V, W) -> (W, K)
     found = torch.linalg.pinv(reached) @ bias.T
     size = bias.abs().max()
-    if found.abs().max() > _LARGEST_GAIN * size:
+    if found.abs().max() > LARGEST_GAIN * size:
         return torch.zeros_like(found), bias.T
     rest = bias.T - reached @ found
     return found, None if rest.abs().max() <= rounding * size else rest
@@ -102,7 +100,7 @@ def stride_of(tcn: nn.Module) -> int:
     if isinstance(tcn, Branches):
         convs = [part for part in (tcn.branches[0].reduce, tcn.branches[0].temporal) if part is not None]
     for conv in convs:
-        if isinstance(conv, nn.Conv2d) and 2 * conv.padding[0] != conv.dilation[0] * (conv.kernel_size[0] - 1):
+        if isinstance(conv, nn.Conv2d) and not is_centred(conv):
             raise Refusal("a temporal kernel is not centred on its frame")
     strides = (conv.stride if isinstance(conv.stride, int) else conv.stride[0] for conv in convs)
     return math.prod(strides)

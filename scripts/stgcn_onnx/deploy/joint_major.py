@@ -38,7 +38,8 @@ NAME = "joint_major"
 
 SOLVED = 1e-13
 """What may be left of a bias, as a share of its largest value, where a solution counts as exact."""
-_LARGEST_GAIN = 100.0
+LARGEST_GAIN = 100.0
+"""How much larger than the bias its parts may be: they add to the rounding."""
 _BLOCK_CHANNELS = 16
 
 
@@ -74,7 +75,7 @@ def spread_bias(weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor,
         return mean, None, True
     ahead = torch.linalg.pinv(weight) @ deviation
     solved = (weight @ ahead - deviation).abs().max() <= SOLVED * size
-    if solved and ahead.abs().max() * weight.abs().max() <= _LARGEST_GAIN * size:
+    if solved and ahead.abs().max() * weight.abs().max() <= LARGEST_GAIN * size:
         return mean, ahead, True
     return mean, deviation, False
 

@@ -35,6 +35,11 @@ def batch_norm_affine(norm: nn.Module, channels: int) -> Affine:
     return scale, shift if norm.bias is None else shift + float64(norm.bias)
 
 
+def is_centred(conv: nn.Conv2d) -> bool:
+    """Whether a temporal kernel, along the third axis, reads as many frames to either side."""
+    return bool(2 * conv.padding[0] == conv.dilation[0] * (conv.kernel_size[0] - 1))
+
+
 def conv_like(conv: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor) -> nn.Conv2d:
     """A convolution with the geometry of `conv` (stride, padding, dilation) and these float64 values."""
     return make_conv(weight, bias, like=conv, geometry=(conv.stride, conv.padding, conv.dilation))

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from stgcn_onnx.deploy.modules import Branch, Branches, PooledTwice
-from stgcn_onnx.deploy.numeric import float64, make_conv
+from stgcn_onnx.deploy.numeric import float64, is_centred, make_conv
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Ledger, Refusal, Rewrite, named_blocks
 
 NAME = "packed_branches"
@@ -145,7 +145,7 @@ def pack(branches: Branches) -> Branches:
     convs = [branch.temporal for branch in members if isinstance(branch.temporal, nn.Conv2d)]
     if len(members) > _MOST_BRANCHES:
         raise Refusal(f"it has {len(members)} branches; groupings are searched for up to {_MOST_BRANCHES}")
-    if any(2 * conv.padding[0] != conv.dilation[0] * (conv.kernel_size[0] - 1) for conv in convs):
+    if not all(map(is_centred, convs)):
         raise Refusal("a temporal kernel is not centred on its frame")
     out_channels = branches.merge.out_channels
     best = min(

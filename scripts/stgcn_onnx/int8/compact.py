@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from stgcn_onnx.half import LARGEST, SMALLEST_NORMAL
+
 _ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 _LARGE = 256
-_SMALLEST_NORMAL = 2.0**-14
-_LARGEST = 65504.0
 
 
 def compact(model: ModelProto) -> ModelProto:
@@ -71,7 +71,7 @@ def _halve_constants(model: ModelProto) -> None:
 
 def _fits(values: np.ndarray) -> bool:
     """Whether halves hold the values: all within range, and the largest of them not among the smallest."""
-    return bool(np.isfinite(values).all()) and _SMALLEST_NORMAL < float(np.abs(values).max()) < _LARGEST
+    return bool(np.isfinite(values).all()) and SMALLEST_NORMAL < float(np.abs(values).max()) < LARGEST
 
 
 def _short_names(model: ModelProto) -> Mapping[str, str]:

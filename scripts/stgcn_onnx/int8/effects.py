@@ -59,14 +59,13 @@ def measure_effects(
     """
     sample, expected = _least_sure(clips, _probabilities(graph, clips), _CLIPS)
 
-    def distance(chosen: Sequence[str]) -> float:
-        others = [layer for layer in layers.members if layer not in chosen]
-        quantised = with_8_bits(graph, ranges, layers.nodes(without=others))
+    def cost(layer: str) -> float:
+        quantised = with_8_bits(graph, ranges, list(layers.members[layer]))
         return float(probability_difference(_probabilities(quantised, sample), expected).mean())
 
     costs = []
     for done, layer in enumerate(layers.weighted, start=1):
-        costs.append((layer, distance([layer])))
+        costs.append((layer, cost(layer)))
         on_progress("measuring layers", done, len(layers.weighted))
     costs.sort(key=lambda item: -item[1])
     left_out = 0

@@ -14,8 +14,7 @@ from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from stgcn_onnx.bench.modules import shortened
-from stgcn_onnx.blocks import scope_of
+from stgcn_onnx.blocks import scope_of, shortened
 from stgcn_onnx.errors import ExportError
 from stgcn_onnx.float_layers import node_label
 
