@@ -29,6 +29,7 @@ from stgcn_onnx.preset_file import ResolvedPreset
 from stgcn_onnx.publish import publish, sidecar, staging
 from stgcn_onnx.reference import Reference
 from stgcn_onnx.report import AnyReport, report_json, require_pass, row_text
+from stgcn_onnx.residual_axes import name_residual_axes
 from stgcn_onnx.runtime import require_device
 from stgcn_onnx.verify import VerifyReport, verify
 from stgcn_onnx.verify_cases import Case, generated_cases
@@ -112,6 +113,8 @@ def build(model: LoadedModel, resolved: ResolvedPreset, log: Log) -> Built:
     with log.stage("exporting"):
         module, applied = _deployed(model, preset, log)
         proto = export(module, model.shape, free, opset=preset.export.opset, exporter=preset.export.exporter)
+        if preset.export.precision == "fp32":
+            name_residual_axes(proto, applied)
     check_axes(proto, model.shape, free, model.num_classes)
     blocks = value_names(proto, comparable_modules(model.recogniser, module))
     lowered = lower(proto, model, preset, free, log)
