@@ -45,7 +45,9 @@ def test_the_same_terms_each_time() -> None:
 
 
 def test_groupings_save_a_quarter_or_are_none() -> None:
-    assert list(groupings(3, 17, 5)) == [(5, 7), (4, 9)]
+    assert list(groupings(3, 17, 5)) == [(5, 7)]
+    assert next(groupings(3, 17, 15)) == (10, 3)
+    assert next(groupings(4, 17, 20)) == (20, 2)
     assert list(groupings(1, 17, 3)) == []
     assert all(groups * rank <= 0.75 * 3 * 25 for groups, rank in groupings(3, 25, 5))
 
@@ -68,16 +70,48 @@ def test_same_function_in_float64(options: dict[str, Any]) -> None:
     assert largest_error(model, rewritten) < RELATIVE_LIMIT
 
 
-def test_a_block_that_widens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joint_rank, "_PER_TERM_VALUE", 0)
-    model = recogniser()
+@pytest.mark.parametrize("options", [{}, {"gcn_adaptive": "offset"}, {"gcn_with_res": False}], ids=str)
+def test_a_block_that_widens(options: dict[str, Any]) -> None:
+    model = recogniser(base_channels=64, num_stages=2, inflate_stages=[2], down_stages=[2], **options)
     rewritten, applied = deploy(model, CHOSEN, num_frames=12, frame_range=None)
-    assert applied[-1].count == 2
+    assert (applied[-1].count, applied[-1].refusals) == (1, ())
     assert largest_error(model, rewritten, frames=(12,)) < RELATIVE_LIMIT
+    unit = rewritten.backbone.gcn[1].gcn
+    assert unit.residual is None, "it is one of the subsets"
+    if options.get("gcn_with_res", True):
+        assert unit.added is None, "with the identity among the adjacencies the convolution takes the whole bias"
+
+
+def test_the_bias_of_an_unchanged_width_is_added_to_the_residual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joint_rank, "_MOST_MIXTURES", 10)
+    rewritten, _ = deploy(recogniser(**WIDE), CHOSEN, num_frames=None, frame_range=None)
+    unit = rewritten.backbone.gcn[1].gcn
+    assert unit.bias is None and unit.added.shape == (17, 64, 1, 1)
+
+
+def test_as_many_groups_as_terms_take_any_bias() -> None:
+    model = recogniser(**WIDE)
+    rewritten, _ = deploy(model, CHOSEN, num_frames=None, frame_range=None)
+    unit = rewritten.backbone.gcn[1].gcn
+    assert len(unit.mixtures) == 27 and unit.added is None
+    assert largest_error(model, rewritten) < RELATIVE_LIMIT
+
+
+def test_a_layer_mixes_no_more_weights_than_loading_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joint_rank, "_MOST_MIXED", 5 * 64 * 64)
+    rewritten, _ = deploy(recogniser(**WIDE), CHOSEN, num_frames=None, frame_range=None)
+    assert len(rewritten.backbone.gcn[1].gcn.mixtures) == 5
+
+
+def test_turned_terms_sum_to_the_same_and_keep_constants() -> None:
+    terms = decompose(adjacencies(), 10, 3)
+    assert terms is not None
+    ones = np.einsum("kj,wji->kw", terms.mixtures, terms.right)
+    assert np.allclose(ones, adjacencies().sum(axis=1), rtol=0, atol=1e-12)
 
 
 def test_nothing_to_do_for_few_channels_or_one_subset() -> None:
-    for options in ({}, {**WIDE, "mode": "binary_adj"}):
+    for options in ({"base_channels": 12}, {**WIDE, "mode": "binary_adj"}):
         model = recogniser(**options)
         rewritten, applied = deploy(model, CHOSEN, num_frames=None, frame_range=None)
         assert (applied[-1].count, applied[-1].refusals) == (0, ())
@@ -88,7 +122,7 @@ def test_refuses_where_no_terms_are_found(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(joint_rank, "decompose", lambda *_: None)
     model = recogniser(**WIDE)
     rewritten, applied = deploy(model, CHOSEN, num_frames=None, frame_range=None)
-    assert applied[-1].refusals == ("backbone.gcn.1.gcn: no 35 terms were found that sum to its adjacencies",)
+    assert applied[-1].refusals == ("backbone.gcn.1.gcn: no 27 terms were found that sum to its adjacencies",)
     assert largest_error(model, rewritten) < RELATIVE_LIMIT
 
 

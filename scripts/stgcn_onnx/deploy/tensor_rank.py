@@ -6,7 +6,8 @@ m groups of r that share their ``a``: then only m mixtures of the K weight matri
 terms suffice as soon as there are as many unknowns, ``m (2 V r - r^2) + m (K - 1)``, as equations, ``K V^2``.
 
 Found by Levenberg-Marquardt with least-norm steps in float64: quadratic convergence to the last bit, in some 20
-steps. The start is seeded, so the same adjacencies give the same terms.
+steps; with few unknowns to spare the search stalls, the earlier the more matrices there are. The start is seeded, so
+the same adjacencies give the same terms.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-_SPARE_UNKNOWNS = 1.03
+_SPARE_UNKNOWNS = 0.0094
 _STEPS = 80
+_PATIENCE = 12
+_LEAST_FALL = 0.75
 _CONVERGED = 2e-15
 _ACCEPTED = 2e-14
 _LARGEST_GAIN = 12.0
@@ -49,6 +52,24 @@ class Terms:
         """The matrices that the terms sum to, ``(K, V, V)``."""
         return np.asarray(np.einsum("kj,vji,wji->kvw", self.mixtures, self.left, self.right, optimize=True))
 
+    def turned(self) -> Terms:
+        """The same sum, with ``sum_i right[w, j, i]`` what the group makes of a vector of ones.
+
+        A group stays what it is with ``left G^-T, right G`` for left and right; here G is a multiple of a reflection.
+        """
+        left, right = self.left.copy(), self.right.copy()
+        rank = left.shape[2]
+        for group in range(left.shape[1]):
+            sums = left[:, group].sum(axis=0)
+            length = float(np.linalg.norm(sums))
+            mirror = np.full(rank, rank**-0.5) - sums / (length or 1.0)
+            if length == 0 or not mirror.any():
+                continue
+            matrix = np.eye(rank) - 2 * np.outer(mirror, mirror) / (mirror @ mirror)
+            right[:, group] = right[:, group] @ matrix * (length * rank**-0.5)
+            left[:, group] = left[:, group] @ matrix / (length * rank**-0.5)
+        return Terms(self.mixtures, left, right)
+
     def gain(self) -> float:
         """Largest sum of magnitudes of the terms over the largest sum: how much rounding grows."""
         size = np.einsum("kj,vji,wji->kvw", *map(np.abs, (self.mixtures, self.left, self.right)), optimize=True)
@@ -64,7 +85,7 @@ def groupings(subsets: int, joints: int, most_mixtures: int) -> Iterator[tuple[i
     for mixtures in range(subsets, most_mixtures + 1):
         for rank in range(1, joints + 1):
             unknowns = mixtures * (2 * joints * rank - rank**2 + subsets - 1)
-            if unknowns >= _SPARE_UNKNOWNS * equations and mixtures * rank >= joints:
+            if unknowns >= (1 + _SPARE_UNKNOWNS * subsets**2) * equations and mixtures * rank >= joints:
                 found.append((mixtures, rank))
                 break
     few = [pair for pair in found if pair[0] * pair[1] <= 0.75 * subsets * joints]
@@ -79,7 +100,7 @@ def decompose(adjacency: Array, mixtures: int, rank: int) -> Terms | None:
     for seed in _SEEDS:
         terms, error = _search(adjacency / size, mixtures, rank, np.random.default_rng(seed))
         if error <= _ACCEPTED and terms.gain() <= _LARGEST_GAIN:
-            return Terms(terms.mixtures * size, terms.left, terms.right)
+            return Terms(terms.mixtures * size, terms.left, terms.right).turned()
     return None
 
 
@@ -89,8 +110,11 @@ def _search(target: Array, mixtures: int, rank: int, random: np.random.Generator
     sides = [0.3 * random.standard_normal((joints, mixtures, rank)) for _ in range(2)]
     terms = Terms(start / np.linalg.norm(start, axis=0), sides[0], sides[1])
     residual, damping = terms.tensor() - target, 0.1
-    for _ in range(_STEPS):
-        if np.abs(residual).max() <= _CONVERGED:
+    sizes: list[float] = []
+    for step in range(_STEPS):
+        sizes.append(float(np.linalg.norm(residual)))
+        stalled = step >= _PATIENCE and sizes[step] > _LEAST_FALL * sizes[step - _PATIENCE]
+        if stalled or np.abs(residual).max() <= _CONVERGED:
             break
         moved = _step(terms, residual, damping)
         left_over = moved.tensor() - target
