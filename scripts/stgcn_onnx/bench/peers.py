@@ -125,6 +125,7 @@ def _single_clips(contest: _Contest, people: Sequence[int]) -> tuple[list[Row], 
             contest.onnx(_PLAIN, "plain", clips),
             contest.onnx(_SLIM, "slim"),
             contest.onnx(_OURS, "ours", clips),
+            contest.onnx(_PLAIN_DYNAMIC, "plain_dynamic"),
             contest.onnx(_OURS_DYNAMIC, "ours_dynamic"),
             *([contest.onnx(_OURS_INT8, "ours_int8")] if "ours_int8" in contest.subjects else []),
             *_openvino(contest),
@@ -133,7 +134,14 @@ def _single_clips(contest: _Contest, people: Sequence[int]) -> tuple[list[Row], 
     if contest.slim_failure:
         found[_SLIM] = replace(found[_SLIM], failure=contest.slim_failure)
     gemm, plain = found.pop(_GEMM), found[_PLAIN]
-    files = {_PLAIN: "plain", _OURS: "ours", _OURS_DYNAMIC: "ours_dynamic", _SLIM: "slim", _OURS_INT8: "ours_int8"}
+    files = {
+        _PLAIN: "plain",
+        _OURS: "ours",
+        _PLAIN_DYNAMIC: "plain_dynamic",
+        _OURS_DYNAMIC: "ours_dynamic",
+        _SLIM: "slim",
+        _OURS_INT8: "ours_int8",
+    }
     by_people = [_row(contest, found, label, files, clips.index(each)) for label in (_PLAIN, _OURS) for each in clips]
     rows = [_row(contest, found, label, files) for label in found]
     rows += [each for each in by_people if each.clips.people in people and each.clips.people != full.people]

@@ -5,25 +5,28 @@ With ``A_k[v, w] = sum_j a[k, j] sum_i left[v, j, i] right[w, j, i]`` (tensor_ra
     sum_k W_k x A_k  =  sum_{j, i} right[:, j, i] ( (sum_k a[k, j] W_k) (sum_v left[v, j, i] x[v]) )
 
 so the channels are mixed once per term and not once per subset and joint: for three subsets of 17 joints, 30 times
-a frame and not 51, with 10 mixtures of the weights. In the graph: a MatMul from V joints to R terms, a 1x1
-convolution in m groups, and a Gemm back to V joints that adds the residual. A residual that is a convolution is one
-more subset, with the identity as its adjacency: 40 terms and not 68. The mixtures are written as a product of two
-constants, which runtimes fold when they load the file, so that the file does not grow; a tool that wants to see the
-weights (a quantiser) has to fold constants first.
+a frame and not 51, with 10 mixtures of the weights, or 27 times with 27. In the graph: a MatMul from V joints to R
+terms, a 1x1 convolution in m groups, and a Gemm back to V joints that adds the residual. A residual that is a
+convolution is one more subset, with the identity as its adjacency: 40 terms and not 68. The mixtures are written as a
+product of two constants, which runtimes fold when they load the file, so that the file does not grow; a tool that
+wants to see the weights (a quantiser) has to fold constants first.
 
 The bias ``B[c', w]`` per channel and joint is that of the convolution wherever ``sum_j b[c', j] sum_i right[w, j, i] =
 B[c', w]`` has a solution: always with as many groups as terms, and with the identity among the adjacencies, since a
 bias behind the graph convolution then is one within it. Elsewhere it is added to the residual.
 
-`_cost` counts multiplications, and what moving values takes in terms of them (onnxruntime, AVX-512). Mixtures cost
+`_Direct.cost` counts multiplications, and what moving values takes in terms of them (onnxruntime, AVX-512). Mixtures cost
 time where the file is loaded, some 11 ms a million values, so there are at most `_MOST_MIXED` in a layer. Channels
 that are no multiple of the CPU's block of 16 keep the direct form. Rounding grows by `Terms.gain`, 2 to 12.
 
-Time of the demo network as a static file, onnxruntime, smallest of seven processes in turns, one thread and two:
-direct form 31.6 and 16.2 ms; 35 terms with the residual apart from the Gemm 31.2 and 16.0; as it is now MEASURED.
-What lost: as many mixtures as terms, 27 and 37 (28.1 and 14.2 ms, but it loads in 27 to 40 ms where the plain export
-does in 14); a MatMul per term in place of the convolution in groups (15.6 against 14.9 ms), channels last as well
-(17.2 against 14.5).
+Time of the demo network as a static file (onnxruntime, smallest of eight processes that took turns, with one thread
+and with two): the plain export 41.4 and 26.4 ms, the direct form 31.7 and 16.9, 35 terms of 5 mixtures with bias and
+residual behind them 31.6 and 16.3, as it is now 29.2 and 15.1. It loads in 24 ms, the direct form in 16.
+
+What lost, each with two threads: as many mixtures as terms in every layer, 14.2 ms against 14.3, but it loads 4 ms
+later and keeps 5 MB more; no terms where C widens, 15.4 against 14.8; a MatMul for each term in place of the
+convolution in groups, 15.6 against 14.9, and with channels last 17.2 against 14.5. Terms of four matrices of which one
+is the identity and another nearly so (a model that was not trained) are not found.
 """
 
 from __future__ import annotations
