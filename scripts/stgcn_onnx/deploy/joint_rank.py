@@ -15,9 +15,9 @@ The bias ``B[c', w]`` per channel and joint is that of the convolution wherever 
 B[c', w]`` has a solution: always with as many groups as terms, and with the identity among the adjacencies, since a
 bias behind the graph convolution then is one within it. Elsewhere it is added to the residual.
 
-`_Direct.cost` counts multiplications, and what moving values takes in terms of them (onnxruntime, AVX-512). Mixtures cost
-time where the file is loaded, some 11 ms a million values, so there are at most `_MOST_MIXED` in a layer. Channels
-that are no multiple of the CPU's block of 16 keep the direct form. Rounding grows by `Terms.gain`, 2 to 12.
+`_Direct.cost` counts multiplications, and what moving values takes in terms of them (onnxruntime, AVX-512). Mixtures
+cost time where the file is loaded, some 11 ms a million values, so there are at most `_MOST_MIXED` in a layer.
+Channels that are no multiple of the CPU's block of 16 keep the direct form. Rounding grows by `Terms.gain`, 2 to 12.
 
 Time of the demo network as a static file (onnxruntime, smallest of eight processes that took turns, with one thread
 and with two): the plain export 41.4 and 26.4 ms, the direct form 31.7 and 16.9, 35 terms of 5 mixtures with bias and
