@@ -62,7 +62,7 @@ class JointRankGraphConv(nn.Module):
         terms: of the adjacencies.
         weight: ``W_k``, ``(K, C', C)``, float64.
         bias: of each group, ``(m, C')``, or of each joint, ``(V, C', 1, 1)``; float64.
-        residual: a 1x1 convolution, ``nn.Identity`` or None.
+        residual: ``nn.Identity``, or None where there is none or the terms hold it.
         like: a convolution with the dtype to compute in.
     """
 

@@ -119,9 +119,9 @@ def _search(target: Array, mixtures: int, rank: int, random: np.random.Generator
         moved = _step(terms, residual, damping)
         left_over = moved.tensor() - target
         if np.sum(left_over**2) < np.sum(residual**2):
-            terms, residual, damping = moved, left_over, max(0.3 * damping, 1e-15)
+            terms, residual, damping = moved, left_over, max(0.6 * damping, 1e-15)
         else:
-            damping = min(5 * damping, 1e3)
+            damping = min(4 * damping, 1e3)
     return terms, float(np.abs(residual).max())
 
 
