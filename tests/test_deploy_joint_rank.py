@@ -9,7 +9,7 @@ import pytest
 import torch
 from deploy_models import PREFIXES, RELATIVE_LIMIT, largest_error, recogniser
 
-from stgcn_onnx.deploy import deploy, joint_rank
+from stgcn_onnx.deploy import REWRITES, deploy, joint_rank
 from stgcn_onnx.deploy.joint_rank import JointRankGraphConv
 from stgcn_onnx.deploy.tensor_rank import decompose, groupings
 
@@ -82,9 +82,9 @@ def test_a_block_that_widens(options: dict[str, Any]) -> None:
         assert unit.added is None, "with the identity among the adjacencies the convolution takes the whole bias"
 
 
-def test_the_bias_of_an_unchanged_width_is_added_to_the_residual(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joint_rank, "_MOST_MIXTURES", 10)
-    rewritten, _ = deploy(recogniser(**WIDE), CHOSEN, num_frames=None, frame_range=None)
+def test_the_bias_of_an_unchanged_width_is_added_to_the_residual() -> None:
+    few = [joint_rank.rewrite(most_mixtures=10) if item.name == "joint_rank" else item for item in REWRITES]
+    rewritten, _ = deploy(recogniser(**WIDE), CHOSEN, num_frames=None, frame_range=None, rewrites=few)
     unit = rewritten.backbone.gcn[1].gcn
     assert unit.bias is None and unit.added.shape == (17, 64, 1, 1)
 

@@ -1,9 +1,9 @@
 """Exact rewrites of PyTorch modules into a form that runs fast once exported.
 
 A preset chooses (``deploy: all | none | [names]``); the order is that of `REWRITES`, whatever the order of the
-names; files of 8 bits have a list of their own. Nothing here knows of ONNX files: a rewrite takes modules and gives
-modules that compute the same function, which its test proves in float64. Block paths (``backbone.gcn.3``) stay, so
-that the outputs of original and copy can be compared block by block.
+names; files of 8 bits and files for OpenVINO have lists of their own. Nothing here knows of ONNX files: a rewrite takes
+modules and gives modules that compute the same function, which its test proves in float64. Block paths
+(``backbone.gcn.3``) stay, so that the outputs of original and copy can be compared block by block.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import nn
 from stgcn_onnx.deploy import (
     absent_people,
     batch_norm,
+    channels_last,
     einsum_free,
     even_frames,
     frame_major,
@@ -30,7 +31,17 @@ from stgcn_onnx.deploy import (
 from stgcn_onnx.deploy.rewrite import Applied, FrameContext, Rewrite
 from stgcn_onnx.errors import UsageError
 
-__all__ = ["INT8_REWRITES", "REQUIRED_BELOW_OPSET_12", "REWRITES", "Applied", "Rewrite", "deploy", "names", "resolve"]
+__all__ = [
+    "INT8_REWRITES",
+    "OPENVINO_REWRITES",
+    "REQUIRED_BELOW_OPSET_12",
+    "REWRITES",
+    "Applied",
+    "Rewrite",
+    "deploy",
+    "names",
+    "resolve",
+]
 
 REWRITES: tuple[Rewrite, ...] = (
     einsum_free.REWRITE,
@@ -55,6 +66,18 @@ INT8_REWRITES: tuple[Rewrite, ...] = (
     absent_people.REWRITE,
 )
 """Those for a file that is quantised to 8 bits, in order."""
+
+OPENVINO_REWRITES: tuple[Rewrite, ...] = (
+    einsum_free.REWRITE,
+    batch_norm.REWRITE,
+    even_frames.REWRITE,
+    packed_branches.REWRITE,
+    joint_major.REWRITE,
+    joint_rank.rewrite(most_mixtures=20),  # each is a convolution of its own, which OpenVINO compiles for milliseconds
+    channels_last.REWRITE,
+    pooled_head.REWRITE,
+)
+"""Those for a file that OpenVINO runs, in order."""
 
 REQUIRED_BELOW_OPSET_12: tuple[str, ...] = (einsum_free.NAME,)
 """The least that a file below opset 12 needs: that opset is the first with Einsum."""

@@ -32,6 +32,7 @@ is the identity and another nearly so (a model that was not trained) are not fou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -148,7 +149,7 @@ class _Direct:
         moved = _PER_TERM_VALUE * terms * (in_channels + channels) + _PER_JOINT_VALUE * joints * channels
         return terms * in_channels * channels + moved
 
-    def groupings(self) -> list[tuple[int, int]]:
+    def groupings(self, most_mixtures: int) -> list[tuple[int, int]]:
         """The pairs (m, r) that are clearly faster than no terms, and do not cost too much where the file is loaded."""
         subsets, joints, _ = self.adjacency.shape
         if any(channels % _BLOCK_CHANNELS for channels in self.weight.shape[1:]):
@@ -156,7 +157,7 @@ class _Direct:
         mixed = self.weight[0].numel()
         return [
             (groups, rank)
-            for groups, rank in groupings(subsets, joints, min(_MOST_MIXTURES, _MOST_MIXED // mixed))
+            for groups, rank in groupings(subsets, joints, min(most_mixtures, _MOST_MIXED // mixed))
             if self.cost(groups * rank) < _WORTH * self.cost(None)
         ]
 
@@ -173,14 +174,14 @@ def _bias(terms: Terms, bias: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return bias.T[:, :, None, None]  # (C', V) -> (V, C', 1, 1)
 
 
-def with_fewer_terms(unit: JointGraphConv) -> JointRankGraphConv | None:
-    """The graph convolution by terms, or None where the direct form is as fast.
+def with_fewer_terms(unit: JointGraphConv, most_mixtures: int) -> JointRankGraphConv | None:
+    """The graph convolution by terms of at most so many mixtures, or None where the direct form is as fast.
 
     Raises:
         Refusal: when no terms were found.
     """
     direct = _Direct.of(unit)
-    pairs = direct.groupings()
+    pairs = direct.groupings(most_mixtures)
     for groups, rank in pairs[:_MOST_TRIES]:
         terms = decompose(direct.adjacency.contiguous().cpu().numpy(), groups, rank)
         if terms is not None:
@@ -191,7 +192,7 @@ def with_fewer_terms(unit: JointGraphConv) -> JointRankGraphConv | None:
     raise Refusal(f"no {pairs[0][0] * pairs[0][1]} terms were found that sum to its adjacencies")
 
 
-def _apply(model: nn.Module, context: FrameContext) -> Applied:
+def _apply(model: nn.Module, context: FrameContext, most_mixtures: int) -> Applied:
     ledger = Ledger(NAME)
     if not isinstance(model.backbone, JointBackbone):
         ledger.refuse("backbone", f"{type(model.backbone).__name__} is not in the layout of joint_major")
@@ -200,7 +201,7 @@ def _apply(model: nn.Module, context: FrameContext) -> Applied:
         if not isinstance(block.gcn, JointGraphConv):
             continue
         try:
-            rewritten = with_fewer_terms(block.gcn)
+            rewritten = with_fewer_terms(block.gcn, most_mixtures)
         except Refusal as refusal:
             ledger.refuse(f"backbone.gcn.{index}.gcn", str(refusal))
             continue
@@ -211,4 +212,9 @@ def _apply(model: nn.Module, context: FrameContext) -> Applied:
     return ledger.applied()
 
 
-REWRITE = Rewrite(NAME, requires=("joint_major",), apply=_apply)
+def rewrite(most_mixtures: int) -> Rewrite:
+    """The rewrite with at most so many mixtures of the weights in a layer."""
+    return Rewrite(NAME, requires=("joint_major",), apply=partial(_apply, most_mixtures=most_mixtures))
+
+
+REWRITE = rewrite(_MOST_MIXTURES)
