@@ -7,13 +7,14 @@ endif
 MAKEFLAGS += --no-builtin-rules --no-builtin-variables --output-sync=target
 .DEFAULT_GOAL := help
 
-PRESETS          := realtime batch development custom gpu edge
+PRESETS          := realtime batch development custom gpu edge openvino
 file.realtime    := checkpoints/stgcn_fight_realtime.onnx
 file.batch       := checkpoints/stgcn_fight_batch.onnx
 file.development := checkpoints/stgcn_fight_dev.onnx
 file.custom      := checkpoints/my_custom_model.onnx
 file.gpu         := checkpoints/stgcn_fight_gpu.onnx
 file.edge        := checkpoints/stgcn_fight_edge.onnx
+file.openvino    := checkpoints/stgcn_fight_openvino.onnx
 
 # --- Variables -------------------------------------------------------------------------------------------------
 
@@ -181,6 +182,7 @@ Turns an MMAction2 skeleton checkpoint into a verified ONNX file.
   make development   $(file.development): N=1, static, the plain export, tightest tolerance
   make gpu           $(file.gpu): N=8, static, half precision
   make edge          $(file.edge): 8-bit, batch and frames dynamic (50 to 200)
+  make openvino      $(file.openvino): N=1, static, arranged for OpenVINO
   make custom        $(file.custom): what presets/custom.yaml and the variables say
   make all           all of these
   make table         build and measure: PyTorch against ONNX, static, dynamic and in batches

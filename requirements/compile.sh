@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes cpu.lock, gpu.lock and dev.lock from the .in files: every version exact, no index named in them.
+# Writes cpu.lock, gpu.lock, dev.lock and openvino.lock from the .in files: every version exact, no index named in them.
 #
 #   make lock                            the newest versions that fit together
 #   make lock LOCK_ARGS='-P onnx==1.23'  change one package, leave the others
@@ -22,3 +22,4 @@ compile gpu.lock gpu.in "$@"
 compile cpu.lock cpu.in --constraint gpu.lock "$@"
 sed -E -i '/^(nvidia-|cuda-|triton==)/d' cpu.lock
 compile dev.lock dev.in --constraint cpu.lock "$@"
+compile openvino.lock openvino.in --constraint cpu.lock "$@"

@@ -34,11 +34,11 @@ def test_the_second_call_builds_nothing_and_says_so_at_once(ready: Project) -> N
 
 
 def test_presets_are_real_files(project: Project) -> None:
-    assert project.built("all") == ["realtime", "batch", "development", "custom", "gpu", "edge"]
+    assert project.built("all") == ["realtime", "batch", "development", "custom", "gpu", "edge", "openvino"]
     names = {path.name for path in (project.root / "checkpoints").glob("*.onnx")}
     assert names == {
         "stgcn_fight_realtime.onnx", "stgcn_fight_batch.onnx", "stgcn_fight_dev.onnx", "my_custom_model.onnx",
-        "stgcn_fight_gpu.onnx", "stgcn_fight_edge.onnx",
+        "stgcn_fight_gpu.onnx", "stgcn_fight_edge.onnx", "stgcn_fight_openvino.onnx",
     }  # fmt: skip
     assert project.built("checkpoints/stgcn_fight_batch.onnx") == []
 

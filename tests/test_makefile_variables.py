@@ -126,7 +126,7 @@ def test_help_is_the_default_and_complete(project: Project) -> None:
     assert text == project.make("help").stdout
     makefile = (ROOT / "Makefile").read_text()
     (targets,) = re.findall(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)
-    names = targets.replace("$(PRESETS)", "realtime batch development custom gpu edge").split()
+    names = targets.replace("$(PRESETS)", "realtime batch development custom gpu edge openvino").split()
     names += " ".join(re.findall(r"^(?:OPTIONS|OTHERS) +:= (.*)$", makefile, flags=re.MULTILINE)).split()
     missing = [name for name in names if name != "FORCE" and not re.search(rf"\b{name}\b", text)]
     assert missing == []

@@ -244,7 +244,7 @@ def test_the_shipped_presets_are_valid_and_described(name: str) -> None:
 
 
 def test_the_shipped_presets_are_those_of_the_contract() -> None:
-    assert set(preset_names()) == {"realtime", "batch", "development", "custom", "gpu", "edge"}
+    assert set(preset_names()) == {"realtime", "batch", "development", "custom", "gpu", "edge", "openvino"}
     realtime, batch, development = (load_preset(name).preset for name in ("realtime", "batch", "development"))
     shapes = [(p.input.batch_size, p.input.num_person, p.input.num_frames) for p in (realtime, batch, development)]
     assert shapes == [(1, 4, 100), (8, 4, 100), (1, 4, 100)]

@@ -48,7 +48,7 @@ def test_with_free_axes_at_the_ends_of_the_opsets(shared_data: Path, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["realtime", "batch", "development", "gpu", "edge"])
+@pytest.mark.parametrize("preset", ["realtime", "batch", "development", "gpu", "edge", "openvino"])
 def test_the_demo_model_converts_with_every_preset(tmp_path: Path, preset: str) -> None:
     output = tmp_path / "demo.onnx"
     outcome = run_script("convert.py", "--preset", preset, "--output", output)

@@ -42,6 +42,7 @@ def describe(
         "preset": preset_name,
         "opset": preset.export.opset,
         "exporter": preset.export.exporter,
+        "runtime": preset.export.runtime,
         "deploy": [{"name": a.name, "count": a.count, "refusals": list(a.refusals)} for a in applied],
         "versions": _versions(preset),
         "config": _config(model),

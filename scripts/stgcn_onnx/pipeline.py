@@ -23,6 +23,7 @@ from stgcn_onnx.console import Log
 from stgcn_onnx.export import FreeAxes, check_opset, export
 from stgcn_onnx.metadata import describe
 from stgcn_onnx.model import LoadedModel, load_model
+from stgcn_onnx.openvino_runtime import OpenVinoSession, openvino_is_installed
 from stgcn_onnx.precision import available_rewrites, chosen_rewrites, lower
 from stgcn_onnx.preset import Preset
 from stgcn_onnx.preset_file import ResolvedPreset
@@ -169,7 +170,10 @@ def check_logits(content: bytes, model: LoadedModel, preset: Preset, log: Log) -
         cases = itertools.chain(
             generated_cases(model.shape, free_axes(preset), preset.verify.seed), _given_clips(model, preset)
         )
-        report = verify(content, reference, cases, tolerance, device=preset.device, blocks=blocks, on_row=show)
+        others = _named_runtime(content, preset, log)
+        report = verify(
+            content, reference, cases, tolerance, device=preset.device, blocks=blocks, others=others, on_row=show
+        )
     shapes = len({row.shape for row in report.rows})
     worst = max(row.max_abs for row in report.rows)
     rounding = max(row.rounding_abs for row in report.rows)
@@ -180,6 +184,16 @@ def check_logits(content: bytes, model: LoadedModel, preset: Preset, log: Log) -
         style="green" if report.passed else "red",
     )
     return report
+
+
+def _named_runtime(content: bytes, preset: Preset, log: Log) -> dict[str, OpenVinoSession]:
+    """The file in the runtime that the preset names, besides onnxruntime, where that is installed."""
+    if preset.export.runtime == "onnxruntime":
+        return {}
+    if openvino_is_installed():
+        return {"OpenVINO": OpenVinoSession(content)}
+    log.line("verify", "openvino is not installed: the file is verified in onnxruntime alone", style="yellow")
+    return {}
 
 
 def free_axes(preset: Preset) -> FreeAxes:

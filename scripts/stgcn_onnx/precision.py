@@ -41,7 +41,9 @@ class Lowered:
 
 
 def available_rewrites(preset: Preset) -> tuple[deploy.Rewrite, ...]:
-    """The rewrites that there are for the preset's precision, in order."""
+    """The rewrites that there are for the preset's precision and runtime, in order."""
+    if preset.export.runtime == "openvino":
+        return deploy.OPENVINO_REWRITES
     return deploy.INT8_REWRITES if preset.export.precision == "int8" else deploy.REWRITES
 
 

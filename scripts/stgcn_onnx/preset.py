@@ -116,6 +116,8 @@ class ExportOptions(_Section):
     """Exact rewrites applied before export: all, none, or a list of their names."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     """Arithmetic of the file: `fp32`, `fp16` (half the size, for GPUs and NPUs) or `int8` (opset 13 and up)."""
+    runtime: Literal["onnxruntime", "openvino"] = "onnxruntime"
+    """What the graph is arranged for; `openvino` takes fixed axes and fp32. The file runs in either."""
 
     @model_validator(mode="after")
     def _opset_has_scales_per_channel(self) -> Self:
@@ -123,6 +125,15 @@ class ExportOptions(_Section):
             raise ValueError(
                 f"precision int8 needs opset {OLDEST_INT8_OPSET} or later, the first with a scale per channel, "
                 f"and the opset is {self.opset}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _openvino_lowers_by_itself(self) -> Self:
+        if self.runtime == "openvino" and self.precision != "fp32":
+            raise ValueError(
+                f"runtime openvino takes precision fp32, and the precision is {self.precision}; OpenVINO computes in "
+                "bf16 or f16 where it is asked to (INFERENCE_PRECISION_HINT)"
             )
         return self
 
@@ -204,6 +215,16 @@ class Preset(_Section):
     """Where verification and benchmark run: cpu, cuda or cuda:N."""
     output: Annotated[str, AfterValidator(_onnx_name)]
     """The ONNX file, relative to the preset."""
+
+    @model_validator(mode="after")
+    def _openvino_has_fixed_axes(self) -> Self:
+        free = [name for name in ("batch_size", "num_frames") if getattr(self.axes, name).dynamic]
+        if self.export.runtime == "openvino" and free:
+            raise ValueError(
+                f"export.runtime openvino takes fixed axes, and axes.{free[0]} is dynamic; "
+                f"set axes.{free[0]}.dynamic to false"
+            )
+        return self
 
     @model_validator(mode="after")
     def _traced_within_ranges(self) -> Self:

@@ -100,7 +100,7 @@ def _not_seen(content: bytes) -> str:
 def _failure_text(report: VerifyReport, failure: Failure) -> str:
     row, where = failure.row, failure.divergence
     return (
-        f"{failure.case.label} {list(failure.case.clip.shape)}: logits differ from PyTorch by {row.max_abs:.1e}, "
+        f"{row.label} {list(failure.case.clip.shape)}: logits differ from PyTorch by {row.max_abs:.1e}, "
         f"allowed atol {report.tolerance.atol:g} + rtol {report.tolerance.rtol:g} "
         f"(atol {row.needed_atol:.1e} would pass); first module that diverges: "
         f"{where.module if where else 'none that can be compared'}"

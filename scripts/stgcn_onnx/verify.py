@@ -16,6 +16,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from stgcn_onnx.compare import Comparison, Tolerance, compare
 from stgcn_onnx.errors import VerificationError, first_line
+from stgcn_onnx.openvino_runtime import OpenVinoSession
 from stgcn_onnx.reference import Reference
 from stgcn_onnx.runtime import FloatArray, Session
 from stgcn_onnx.verify_cases import Case
@@ -64,38 +65,42 @@ def verify(
     *,
     device: str = "cpu",
     blocks: Mapping[str, str] | None = None,
+    others: Mapping[str, OpenVinoSession] | None = None,
     on_row: Callable[[Comparison], None] | None = None,
 ) -> VerifyReport:
-    """Run every case through the file and through the reference.
+    """Run every case through the file in onnxruntime, and in `others`, and through the reference.
 
     Args:
         content: the ONNX file's bytes.
         blocks: value names in the graph by module path, for finding the first module that diverges.
+        others: further runtimes by name, each with the file opened in it.
         on_row: called after each comparison.
 
     Raises:
-        VerificationError: when there was nothing to compare, or onnxruntime cannot run a case.
+        VerificationError: when there was nothing to compare, or a runtime cannot run a case.
     """
     session = Session(content, device, spinning=False)
     rows: list[Comparison] = []
     failure: Failure | None = None
     for case in cases:
-        found = _run(session, case)
-        expected = reference.logits(case.clip)
-        row = compare(
-            case.label,
-            case.clip.shape,
-            case.people,
-            candidate=found,
-            reference=expected,
-            exact=reference.exact_logits(case.clip),
-            tolerance=tolerance,
-        )
-        rows.append(row)
-        if on_row is not None:
-            on_row(row)
-        if not row.passed and (failure is None or _presence(case) > _presence(failure.case)):
-            failure = Failure(case, row, found, expected, None)
+        expected, exact = reference.logits(case.clip), reference.exact_logits(case.clip)
+        found = {"": _run("onnxruntime", session, case)}
+        found |= {f" in {name}": _run(name, other, case) for name, other in (others or {}).items()}
+        for where, logits in found.items():
+            row = compare(
+                case.label + where,
+                case.clip.shape,
+                case.people,
+                candidate=logits,
+                reference=expected,
+                exact=exact,
+                tolerance=tolerance,
+            )
+            rows.append(row)
+            if on_row is not None:
+                on_row(row)
+            if not row.passed and (failure is None or _presence(case) > _presence(failure.case)):
+                failure = Failure(case, row, logits, expected, None)
     if not rows:
         raise VerificationError("nothing was compared", hint="give at least one shape or clip")
     if failure is not None:
@@ -133,10 +138,11 @@ def first_divergence(
 
 
 def _views(value: FloatArray) -> Iterator[FloatArray]:
-    """A module's output as it is, and in the order of axes that the rewrite `joint_major` gives it."""
+    """A module's output as it is, and in the order of axes that `joint_major` and `channels_last` give it."""
     yield value
     if value.ndim == _FEATURE_AXES:
         yield value.transpose(3, 1, 0, 2)  # (N*M, C, T, V) -> (V, C, N*M, T)
+        yield value.transpose(3, 0, 2, 1).reshape(value.shape[3], -1)  # (N*M, C, T, V) -> (V, N*M*T*C)
 
 
 def _presence(case: Case) -> float:
@@ -158,11 +164,11 @@ def _with_outputs(model: ModelProto, names: Iterable[str]) -> bytes:
     return content
 
 
-def _run(session: Session, case: Case) -> FloatArray:
+def _run(runtime: str, session: Session | OpenVinoSession, case: Case) -> FloatArray:
     try:
         return session.run(case.clip)
     except Exception as error:
         raise VerificationError(
-            f"onnxruntime cannot run {case.label} {list(case.clip.shape)}: {first_line(error)}",
+            f"{runtime} cannot run {case.label} {list(case.clip.shape)}: {first_line(error)}",
             hint="an axis that was declared free is not; try the other exporter, or make it static",
         ) from error

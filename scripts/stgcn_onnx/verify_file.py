@@ -115,6 +115,7 @@ def recorded_values(file: GivenFile) -> list[Override]:
         "input.num_frames": subject.traced.frames,
         "export.opset": file.metadata["opset"],
         "export.precision": file.metadata["precision"],
+        "export.runtime": subject.runtime,
     }
     for axis, settings in file.metadata["axes"].items():
         values |= {f"axes.{axis}.{key}": value for key, value in settings.items()}

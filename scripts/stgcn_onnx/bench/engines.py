@@ -7,14 +7,12 @@ the logits back to it, on a GPU as well.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from stgcn_onnx.bench.spec import Candidate, Clips, FloatArray
-from stgcn_onnx.errors import EnvironmentFault
 
 Run = Callable[[FloatArray], FloatArray]
 GEMM_SIDE = 1024
@@ -43,25 +41,10 @@ def onnxruntime(candidate: Candidate) -> Run:
 
 
 def openvino(candidate: Candidate) -> Run:
-    """OpenVINO on the CPU in the candidate's precision.
+    """OpenVINO on the CPU in the candidate's precision."""
+    from stgcn_onnx.openvino_runtime import OpenVinoSession
 
-    Raises:
-        EnvironmentFault: OpenVINO is not installed, or this CPU has no arithmetic of that precision.
-    """
-    if importlib.util.find_spec("openvino") is None:
-        raise EnvironmentFault("the package openvino is not installed", hint="run `pip install openvino`")
-    core = importlib.import_module("openvino").Core()
-    offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if {"f32": "FP32", "bf16": "BF16"}[candidate.precision] not in offered:
-        raise EnvironmentFault(f"this CPU has no {candidate.precision} arithmetic", hint="measure on another CPU")
-    model = core.compile_model(candidate.model, "CPU", {"INFERENCE_PRECISION_HINT": candidate.precision})
-    request = model.create_infer_request()
-
-    def run(clip: FloatArray) -> FloatArray:
-        logits: FloatArray = request.infer([clip])[model.output(0)].copy()
-        return logits
-
-    return run
+    return OpenVinoSession(candidate.model, candidate.precision).run
 
 
 def matrix_product(candidate: Candidate) -> Run:
@@ -94,7 +77,9 @@ def import_engine(engine: str) -> None:
         importlib.import_module("stgcn_onnx.model")
         importlib.import_module("stgcn_onnx.mmaction").load_mmaction()
     elif engine == "openvino":
-        if importlib.util.find_spec("openvino"):
+        from stgcn_onnx.openvino_runtime import openvino_is_installed
+
+        if openvino_is_installed():
             importlib.import_module("openvino")
     else:
         importlib.import_module("stgcn_onnx.runtime").import_onnxruntime()

@@ -31,6 +31,11 @@ class Subject:
     def size_bytes(self) -> int:
         return self.path.stat().st_size
 
+    @property
+    def runtime(self) -> str:
+        """What its graph is arranged for; files of earlier versions are for onnxruntime."""
+        return str(self.metadata.get("runtime", "onnxruntime"))
+
     def clips(self, *, batch: int | None = None, frames: int | None = None) -> Clips:
         """The traced input, or another that the file declares.
 
