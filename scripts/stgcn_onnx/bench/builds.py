@@ -12,8 +12,12 @@ from stgcn_onnx.pipeline import convert
 from stgcn_onnx.preset import Preset
 from stgcn_onnx.preset_file import Override, ResolvedPreset, load_preset
 
-FIXED = {"axes.batch_size.dynamic": False, "axes.num_frames.dynamic": False}
-FREE_FRAMES = {"axes.batch_size.dynamic": False, "axes.num_frames.dynamic": True}
+FIXED = {
+    "axes.batch_size.dynamic": False,
+    "axes.num_frames.dynamic": False,
+    "export.runtime": "onnxruntime",
+}
+FREE_FRAMES = {**FIXED, "axes.num_frames.dynamic": True}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from stgcn_onnx.bench.gate import apply_gate, read_gate
@@ -44,7 +45,7 @@ def measure_file(
     clips: Clips | None = None,
     people: Sequence[int] = (),
 ) -> Report:
-    """PyTorch and the file at one input, with fewer people present, and at other numbers of frames.
+    """PyTorch and the file in its runtime at one input, with fewer people present, and at other numbers of frames.
 
     Args:
         clips: the input, by default the traced one with everybody present.
@@ -58,7 +59,8 @@ def measure_file(
     fewer = [present(first, count) for count in people]
     sweep = [first.with_frames(frames) for frames in subject.sweep()]
     inputs = tuple(dict.fromkeys([first, *fewer, *sweep]))
-    candidates = (torch_candidate(preset, inputs), onnx_candidate(ONNX, subject.path, inputs, preset.device))
+    own = replace(onnx_candidate(ONNX, subject.path, inputs, preset.device), engine=subject.runtime)
+    candidates = (torch_candidate(preset, inputs), own)
     busy_percent = note_other_work(log)
     measured = take_turns(candidates, effort_of(preset), log)
     against = {PYTORCH: measured[PYTORCH]}
