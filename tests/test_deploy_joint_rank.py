@@ -44,6 +44,16 @@ def test_the_same_terms_each_time() -> None:
     assert np.array_equal(one.left, other.left) and np.array_equal(one.mixtures, other.mixtures)
 
 
+def test_what_another_processor_rounds_otherwise_shows_in_no_float32() -> None:
+    target = adjacencies()
+    nearly = np.nextafter(target, np.inf)
+    one, other = decompose(target, 10, 3), decompose(nearly, 10, 3)
+    assert one is not None and other is not None
+    for part in ("mixtures", "left", "right"):
+        assert np.array_equal(getattr(one, part).astype(np.float32), getattr(other, part).astype(np.float32)), part
+        assert np.abs(getattr(one, part) - getattr(other, part)).max() < 1e-12
+
+
 def test_groupings_save_a_quarter_or_are_none() -> None:
     assert list(groupings(3, 17, 5)) == [(5, 7)]
     assert next(groupings(3, 17, 15)) == (10, 3)
