@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# The tests run side by side, one on each core: threads of NumPy's own would wait for one another. Read at its import.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace

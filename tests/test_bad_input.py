@@ -235,6 +235,7 @@ def test_an_interrupt_in_the_middle_leaves_the_last_good_file_and_nothing_else(
     assert tiny.output.read_bytes() == b"old"
 
 
+@pytest.mark.slow
 def test_two_builds_of_the_same_output_at_once(tiny: Tiny) -> None:
     many_comparisons(tiny)
     first = start_script("convert.py", "--preset", tiny.preset)

@@ -97,6 +97,7 @@ def test_a_baseline_is_relative_to_its_preset(tiny: Tiny, monkeypatch: pytest.Mo
     assert Path("/", baseline) == tiny.folder / "base.json"
 
 
+@pytest.mark.slow
 def test_a_conversion_that_became_slower_leaves_no_file(tiny: Tiny) -> None:
     """The baseline claims a ratio that nothing reaches; the real command measures and refuses."""
     claimed = json.loads(report_json(dataclasses.replace(file_report(1e9, 1), machine=this_machine())))

@@ -82,6 +82,7 @@ def test_absent_people_are_exactly_zero(model: LoadedModel) -> None:
     assert not views[0, 1].any()
 
 
+@pytest.mark.slow
 def test_accuracy_on_fresh_held_out_clips_is_above_the_floor(model: LoadedModel) -> None:
     clips = generate_dataset(DatasetSize(0, 0, 70), seed=20_000)["annotations"]
     result = evaluate(model, clips, Path("generated"))

@@ -18,7 +18,7 @@ CASES: list[dict[str, Any]] = [
     {"gcn_conv_pos": "post"},
     {"gcn_with_res": False},
     {"gcn_adaptive": "offset"},
-    {"gcn_adaptive": "importance"},
+    {"gcn_adaptive": "importance", "inflate_stages": []},
     {"gcn_adaptive": None},
     {"tcn_type": "unit_tcn", "down_stages": [2, 3]},
     {"base_channels": 10, "down_stages": [2, 3]},

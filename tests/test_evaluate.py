@@ -100,6 +100,7 @@ def test_figures_are_those_of_the_model(
     assert f"| normal | {counts[0][0]} | {counts[0][1]} |" in outcome.stdout
 
 
+@pytest.mark.slow
 def test_the_real_command_writes_every_form(balanced: Tiny, clips: Path, tmp_path: Path) -> None:
     forms = {name: tmp_path / f"r.{name}" for name in ("json", "markdown", "svg")}
     outcome = run_script(

@@ -54,6 +54,7 @@ def test_both_runtimes_agree(content: bytes) -> None:
     assert np.allclose(OpenVinoSession(content).run(clip()), Session(content).run(clip()), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @needs_openvino
 def test_the_file_is_verified_in_both(tiny: Tiny) -> None:
     output = tiny.folder / "for_openvino.onnx"

@@ -85,6 +85,7 @@ def test_the_direct_script_exports_and_verifies(tiny: Tiny) -> None:
     assert {row["shape"][0] for row in report["rows"]} >= {1, 8}
 
 
+@pytest.mark.slow
 def test_the_direct_scripts_defaults_and_its_way_round_verification(tiny: Tiny) -> None:
     output = tiny.folder / "m.onnx"
     common = ["--config", tiny.config, "--checkpoint", tiny.checkpoint, "--output", output]
