@@ -47,6 +47,21 @@ def test_two_onnxruntimes_at_once_are_refused() -> None:
     assert ("onnxruntime", FAIL) in statuses(doctor.check_packages(both, REQUIREMENTS))
 
 
+@pytest.mark.parametrize(
+    ("version", "status", "text"),
+    [
+        (None, NOTE, "not installed; needed only for export.runtime openvino"),
+        ("1.0", WARN, "1.0 instead of 2"),
+        (doctor.read_lock(REQUIREMENTS / "openvino.lock")["openvino"], OK, "20"),
+    ],
+)
+def test_openvino_is_needed_for_its_own_files_alone(version: str | None, status: str, text: str) -> None:
+    finding = doctor.check_openvino({} if version is None else {"openvino": version}, REQUIREMENTS)
+    assert (finding.subject, finding.status) == ("OpenVINO", status)
+    assert text in finding.found
+    assert ("requirements/openvino.lock" in finding.hint) == (status != OK)
+
+
 def test_another_python_fails_with_the_next_step() -> None:
     assert doctor.check_python((3, 11, 2)).status == OK
     finding = doctor.check_python((3, 12, 1))

@@ -56,9 +56,11 @@ def examine(root: Path = ROOT) -> list[Finding]:
         probes = {name: pool.submit(run_probe, root, name) for name in ("torch", "mmaction", "providers")}
         driver = has_nvidia_driver()
         engines = [pool.submit(check_engine, root, name, gpu=driver) for name in ENGINES]
+        versions = installed_versions()
         return [
             check_python(sys.version_info[:3]),
-            *check_packages(installed_versions(), root / "requirements"),
+            *check_packages(versions, root / "requirements"),
+            check_openvino(versions, root / "requirements"),
             check_torch(probes["torch"].result()),
             check_mmaction(probes["mmaction"].result()),
             check_driver(driver),
@@ -132,6 +134,17 @@ def check_packages(installed: Mapping[str, str], requirements: Path) -> Iterator
         yield Finding(subject, WARN, f"not as locked: {_some(other)}", "remove .venv and run `make setup`")
     if not missing and not other:
         yield Finding(subject, OK, f"{len(locked)} as in requirements/{variant}.lock")
+
+
+def check_openvino(installed: Mapping[str, str], requirements: Path) -> Finding:
+    """It is in no variant: only files that are arranged for it are verified and measured there."""
+    version, locked = installed.get("openvino"), read_lock(requirements / "openvino.lock")["openvino"]
+    command = "`.venv/bin/pip install -r requirements/openvino.lock`"
+    if version is None:
+        return Finding("OpenVINO", NOTE, "not installed; needed only for export.runtime openvino", f"{command} adds it")
+    if version != locked:
+        return Finding("OpenVINO", WARN, f"{version} instead of {locked}", f"run {command}")
+    return Finding("OpenVINO", OK, version)
 
 
 def _some(names: list[str], limit: int = 4) -> str:
