@@ -14,7 +14,7 @@ from stgcn_onnx.console import Log
 
 def command(arguments: argparse.Namespace, log: Log) -> int:
     from stgcn_onnx.bench import profile
-    from stgcn_onnx.bench.conversion import present
+    from stgcn_onnx.bench.candidates import present
     from stgcn_onnx.bench.files import require_writable, write_text
     from stgcn_onnx.bench.subject import read_subject
     from stgcn_onnx.bench.tables import show

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from stgcn_onnx.bench.candidates import onnx_candidate, present, torch_candidate
 from stgcn_onnx.bench.gate import apply_gate, read_gate
-from stgcn_onnx.bench.machine import note_other_work, this_machine, thread_settings, versions
-from stgcn_onnx.bench.report import PYTORCH, Report, Row, report_json, row
-from stgcn_onnx.bench.rounds import take_turns
-from stgcn_onnx.bench.spec import Candidate, Clips, Effort
+from stgcn_onnx.bench.machine import note_other_work
+from stgcn_onnx.bench.report import PYTORCH, Report, Row, report_here, report_json, row
+from stgcn_onnx.bench.rounds import effort_of, take_turns
+from stgcn_onnx.bench.spec import Clips
 from stgcn_onnx.bench.subject import Subject, read_subject
 from stgcn_onnx.console import Log
-from stgcn_onnx.errors import UsageError
 from stgcn_onnx.preset import Preset
 from stgcn_onnx.preset_file import ResolvedPreset
 
@@ -73,50 +73,17 @@ def measure_file(
             for item in measured.values()
         )
 
-    report = Report(
-        kind="file",
-        command=command,
-        device=preset.device,
-        machine=this_machine(preset.device),
-        versions=versions(),
-        thread_settings=thread_settings(),
-        busy_percent=busy_percent,
-        effort=effort_of(preset),
-        rows=rows([first, *fewer]),
+    report = report_here(
+        "file",
+        command,
+        preset,
+        busy_percent,
+        rows([first, *fewer]),
         sweep=rows(sweep),
         extra={"artefact": _digest(subject)},
     )
     _say(report, log)
     return report
-
-
-def torch_candidate(preset: Preset, clips: tuple[Clips, ...]) -> Candidate:
-    """MMAction2's model of the preset in eager mode."""
-    return Candidate(PYTORCH, "torch", clips, preset.device, source=preset.model.model_dump())
-
-
-def onnx_candidate(label: str, path: Path, clips: tuple[Clips, ...], device: str) -> Candidate:
-    """An ONNX file in onnxruntime."""
-    return Candidate(label, "onnxruntime", clips, device, model=str(path))
-
-
-def effort_of(preset: Preset) -> Effort:
-    """How often the preset has things measured."""
-    options = preset.benchmark
-    return Effort(options.rounds, options.iterations, options.warmup)
-
-
-def present(clips: Clips, people: int) -> Clips:
-    """The same input with so many people present.
-
-    Raises:
-        UsageError: there are fewer slots.
-    """
-    if not 0 <= people <= clips.person:
-        raise UsageError(
-            f"--people {people}: the model has {clips.person} slots for people", hint=f"give 0 to {clips.person}"
-        )
-    return clips.with_people(people)
 
 
 def _digest(subject: Subject) -> dict[str, object]:

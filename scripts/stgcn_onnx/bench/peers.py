@@ -14,14 +14,14 @@ import onnx
 
 from stgcn_onnx.bench.arithmetic import arithmetic_limit, count_macs
 from stgcn_onnx.bench.builds import FIXED, FREE_FRAMES, Source, build
-from stgcn_onnx.bench.conversion import effort_of, onnx_candidate, present, torch_candidate
+from stgcn_onnx.bench.candidates import onnx_candidate, present, torch_candidate
 from stgcn_onnx.bench.engines import GEMM_SIDE
 from stgcn_onnx.bench.figures import Measured
-from stgcn_onnx.bench.machine import note_other_work, this_machine, thread_settings, versions
-from stgcn_onnx.bench.report import ONNXRUNTIME, PYTORCH, SAME_RUNTIME, Limit, Report, Row, row
+from stgcn_onnx.bench.machine import note_other_work
+from stgcn_onnx.bench.report import ONNXRUNTIME, PYTORCH, SAME_RUNTIME, Limit, Report, Row, report_here, row
 from stgcn_onnx.bench.rivals import in_8_bits, slimmed
 from stgcn_onnx.bench.rivals import official as build_official
-from stgcn_onnx.bench.rounds import take_turns
+from stgcn_onnx.bench.rounds import effort_of, take_turns
 from stgcn_onnx.bench.spec import Candidate, Clips
 from stgcn_onnx.bench.subject import Subject
 from stgcn_onnx.console import Log
@@ -86,16 +86,12 @@ def measure_peers(source: Source, log: Log, *, people: Sequence[int], official: 
             if official is not False:
                 rows += _official(contest)
             by_frames = _frames(contest)
-    return Report(
-        kind="peers",
-        command=command,
-        device=preset.device,
-        machine=this_machine(preset.device),
-        versions=versions(),
-        thread_settings=thread_settings(),
-        busy_percent=busy_percent,
-        effort=effort_of(preset),
-        rows=tuple(rows),
+    return report_here(
+        "peers",
+        command,
+        preset,
+        busy_percent,
+        tuple(rows),
         sweep=tuple(by_frames),
         by_people=tuple(by_people),
         limit=limit,

@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stgcn_onnx.bench.figures import Figures, Measured, Spread, figures, max_abs_difference, speedup
-from stgcn_onnx.bench.machine import Machine
+from stgcn_onnx.bench.machine import Machine, this_machine, thread_settings, versions
+from stgcn_onnx.bench.rounds import effort_of
 from stgcn_onnx.bench.spec import Clips, Effort
+from stgcn_onnx.preset import Preset
 
 FORMAT_VERSION = 1
 PYTORCH = "PyTorch eager"
@@ -74,6 +76,28 @@ class Report:
     by_people: tuple[Row, ...] = ()
     limit: Limit | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def report_here(
+    kind: str, command: str, preset: Preset, busy_percent: float, rows: tuple[Row, ...], **values: Any
+) -> Report:
+    """The report of what has just been measured on this machine.
+
+    Args:
+        values: `sweep`, `by_people`, `limit`, `extra`.
+    """
+    return Report(
+        kind=kind,
+        command=command,
+        device=preset.device,
+        machine=this_machine(preset.device),
+        versions=versions(),
+        thread_settings=thread_settings(),
+        busy_percent=busy_percent,
+        effort=effort_of(preset),
+        rows=rows,
+        **values,
+    )
 
 
 def row(measured: Measured, index: int = 0, against: Mapping[str, Measured] | None = None, **values: Any) -> Row:

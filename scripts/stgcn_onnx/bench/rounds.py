@@ -15,10 +15,17 @@ from stgcn_onnx.bench.figures import Measured, Process, Timing
 from stgcn_onnx.bench.spec import Candidate, Effort, to_json
 from stgcn_onnx.console import Log
 from stgcn_onnx.errors import ConverterError, EnvironmentFault
+from stgcn_onnx.preset import Preset
 
 _SCRIPTS = Path(__file__).resolve().parents[2]
 _LIMIT_S = 1800
 Worker = Callable[[Candidate, Effort], Process]
+
+
+def effort_of(preset: Preset) -> Effort:
+    """How often the preset has things measured."""
+    options = preset.benchmark
+    return Effort(options.rounds, options.iterations, options.warmup)
 
 
 def start_worker(candidate: Candidate, effort: Effort) -> Process:

@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 
 from stgcn_onnx.bench.builds import FIXED, FREE_FRAMES, Source, build
-from stgcn_onnx.bench.conversion import effort_of, onnx_candidate, torch_candidate
-from stgcn_onnx.bench.machine import note_other_work, this_machine, thread_settings, versions
-from stgcn_onnx.bench.report import PYTORCH, Report, row
-from stgcn_onnx.bench.rounds import take_turns
+from stgcn_onnx.bench.candidates import onnx_candidate, torch_candidate
+from stgcn_onnx.bench.machine import note_other_work
+from stgcn_onnx.bench.report import PYTORCH, Report, report_here, row
+from stgcn_onnx.bench.rounds import effort_of, take_turns
 from stgcn_onnx.bench.subject import Subject
 from stgcn_onnx.console import Log
 from stgcn_onnx.runtime import require_device
@@ -66,16 +66,7 @@ def _measure(source: Source, subjects: dict[str, Subject], log: Log, command: st
     busy_percent = note_other_work(log)
     measured = take_turns(candidates, effort_of(preset), log)
     against = {PYTORCH: measured[PYTORCH]}
-    return Report(
-        kind="variants",
-        command=command,
-        device=preset.device,
-        machine=this_machine(preset.device),
-        versions=versions(),
-        thread_settings=thread_settings(),
-        busy_percent=busy_percent,
-        effort=effort_of(preset),
-        rows=tuple(
-            row(item, 0, against, note=notes[label], size_bytes=sizes.get(label)) for label, item in measured.items()
-        ),
+    rows = tuple(
+        row(item, 0, against, note=notes[label], size_bytes=sizes.get(label)) for label, item in measured.items()
     )
+    return report_here("variants", command, preset, busy_percent, rows)
