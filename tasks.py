@@ -10,7 +10,6 @@ import inspect
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
@@ -135,27 +134,31 @@ def wait_for(run: Run) -> int:
     Invoke's own runner would put pipes between the command and the terminal, and would not let it clean up.
     """
     process: subprocess.Popen[bytes] | None = None
-    late = threading.Timer(STOP_AFTER_S, run.stop)
     stopped = False
+    early: list[int] = []
 
-    def pass_on(number: int, _frame: FrameType | None) -> None:
+    def pass_on(number: int, _frame: FrameType | None = None) -> None:
         nonlocal stopped
-        if process is None:
-            raise Exit(code=128 + number)
-        # On Ctrl-C a terminal has signalled the whole group already, the command included.
-        if number != signal.SIGINT or not sys.stdin.isatty():
+        if process is None:  # it may be there already, but is not yet known here
+            early.append(number)
+            return
+        again, stopped = stopped, True
+        # On Ctrl-C a terminal has signalled the whole group already, the command included once it was there.
+        if number != signal.SIGINT or not sys.stdin.isatty() or number in early:
             process.send_signal(number)
-        if stopped:
+        if again:
             run.stop()
-        else:
-            late.start()
-        stopped = True
+        else:  # no thread: a second Ctrl-C may come while it is being started
+            signal.setitimer(signal.ITIMER_REAL, STOP_AFTER_S)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {signal.SIGINT: pass_on, signal.SIGTERM: pass_on, signal.SIGALRM: lambda *_: run.stop()}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         process = subprocess.Popen(run.command, cwd=run.folder)
+        for number in early:
+            pass_on(number)
         code = process.wait()
-        late.cancel()
+        signal.setitimer(signal.ITIMER_REAL, 0)
         return run.finish(code if code >= 0 else 128 - code, stopped=stopped)
     finally:
         for number, handler in before.items():

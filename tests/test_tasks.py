@@ -179,6 +179,30 @@ def test_a_container_that_does_not_listen_is_ended_and_removed(project: Path) ->
     assert (project / "podman.removed").read_text() == f"rm --force {name}\n"
 
 
+SIGNALLED_AT_ITS_START = """
+import os, signal, subprocess, tasks
+from container.runner import Run
+
+start = subprocess.Popen
+
+def start_and_interrupt(*arguments, **options):
+    process = start(*arguments, **options)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return process
+
+subprocess.Popen = start_and_interrupt
+print(tasks.wait_for(Run(("sleep", "30"))))
+"""
+
+
+def test_a_signal_while_the_command_is_being_started_reaches_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED_AT_ITS_START], cwd=ROOT, env=os.environ | {"PYTHONPATH": "scripts"},
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr, done.returncode) == ("143\n", "", 0)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_waits_for_the_script_and_leaves_no_traceback(
     project: Path, number: signal.Signals, code: int
