@@ -23,6 +23,12 @@ def test_the_document_of_a_file() -> None:
     assert "Other programs" not in text
 
 
+def test_a_file_that_ran_in_openvino_says_so() -> None:
+    report = file_report()
+    rows = tuple(dataclasses.replace(each, engine="openvino") if each.label == "ONNX" else each for each in report.rows)
+    assert "| ONNX in openvino f32 | [1, 2, 20] |" in document(dataclasses.replace(report, rows=rows))
+
+
 def test_a_busy_machine_is_confessed() -> None:
     text = document(dataclasses.replace(file_report(), busy_percent=80.0))
     assert "Other programs kept the processor 80 % busy" in text

@@ -147,7 +147,7 @@ def _file_row(row: Row, *, gpu: bool) -> tuple[str, ...]:
     found = row.figures
     assert found is not None, "candidates of this table are not optional"
     cells = (
-        row.label,
+        f"{row.label} in {_runtime(row)}" if row.engine == "openvino" else row.label,
         _input(row),
         str(row.clips.people),
         f"{found.p50_ms:.1f}",
@@ -163,9 +163,7 @@ def _file_row(row: Row, *, gpu: bool) -> tuple[str, ...]:
 
 
 def _peer_row(row: Row) -> tuple[str, ...]:
-    name = _NAMES.get(row.engine, row.engine)
-    runtime = f"{name} {row.precision}" if row.engine == "openvino" else name
-    start = (row.label, runtime, _input(row), str(row.clips.people))
+    start = (row.label, _runtime(row), _input(row), str(row.clips.people))
     if row.figures is None:
         return (*start, f"not measured: {row.failure}", *[""] * 7)
     return (
@@ -179,6 +177,12 @@ def _peer_row(row: Row) -> tuple[str, ...]:
         ratio(row, ONNXRUNTIME),
         ratio(row, PYTORCH),
     )
+
+
+def _runtime(row: Row) -> str:
+    """Its name, and what it computes in where it has the choice."""
+    name = _NAMES.get(row.engine, row.engine)
+    return f"{name} {row.precision}" if row.engine == "openvino" else name
 
 
 def _input(row: Row) -> str:
